@@ -1,0 +1,23 @@
+/* The LLVM back end for CPUs: a SIZED Program -> one relocatable object; and loading such objects for JIT use. */
+#ifndef ATTUNE_EMIT_LLVM_H
+#define ATTUNE_EMIT_LLVM_H
+
+#include "compiler/target.h"
+
+/* Fills the CPU facts of a Target: "native" for the host or an LLVM cpu name; triple NULL: the host's. */
+bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *target);
+/* Object code for every phase; entries are named `<program name>_<phase name>`. Sets entry names, scratch_bytes,
+ * code. NULL with diagnostics. Position-independent code, no external symbols but mem* functions. */
+Kernel *llvm_cpu_emit(const Target *target, Arena *arena, Diag *diag, const Program *program);
+/* The LLVM IR (optimised) or assembly of the same, as text in the arena. */
+char *llvm_cpu_text(const Target *target, Arena *arena, Diag *diag, const Program *program, bool assembly);
+/* "22.1.8": part of cache keys. */
+const char *llvm_version(void);
+
+/* A loaded object. Thread-safe to create; entries stay valid until destroyed. */
+typedef struct LlvmCode LlvmCode;
+LlvmCode *llvm_load(const void *object, size_t size, char *error, size_t error_size);
+void *llvm_symbol(LlvmCode *code, const char *name); /* NULL when absent */
+void llvm_unload(LlvmCode *code);
+
+#endif

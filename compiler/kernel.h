@@ -1,0 +1,69 @@
+/* Kernel: what leaves the compiler. Plain data, owns its memory, needs no compiler to be run, stored or shipped.
+ *
+ * A kernel is a list of phases, run in order. A phase is one function over a linear range of work items:
+ *     void entry(const int64_t *slots, int64_t begin, int64_t end, void *scratch)
+ * The launch's facts arrive as one array of 64-bit slots (the same for every target and for the interpreter):
+ *     [SLOT_SIZES ...]     VAR_SIZE_B .. VAR_OFFSET, in that order
+ *     [SLOT_CU_Q, SLOT_CU_K]  addresses of int32 cumulative lengths [B + 1], or 0
+ *     [SLOT_PARAMS ...]    one a param, by position; floats as the bits of a double
+ *     [tensor_slot(k) ...] for tensor k of the Program: address, then SPEC_MAX_DIMS strides in elements
+ * scratch: per worker, `scratch_bytes`, 64-byte aligned, contents undefined. */
+#ifndef ATTUNE_KERNEL_H
+#define ATTUNE_KERNEL_H
+
+#include "compiler/tile/tile.h"
+
+enum {
+    SLOT_SIZES = 0,
+    SLOT_SIZE_COUNT = VAR_OFFSET - VAR_SIZE_B + 1,
+    SLOT_CU_Q = SLOT_SIZES + SLOT_SIZE_COUNT,
+    SLOT_CU_K,
+    SLOT_PARAMS,
+    SLOT_TENSORS = SLOT_PARAMS + SPEC_MAX_PARAMS,
+    SLOTS_PER_TENSOR = 1 + SPEC_MAX_DIMS,
+    SLOT_COUNT_MAX = SLOT_TENSORS + PROGRAM_MAX_TENSORS * SLOTS_PER_TENSOR
+};
+static inline int slot_of_size(VarId size) { return SLOT_SIZES + (int)size - VAR_SIZE_B; }
+static inline int slot_of_tensor(int tensor) { return SLOT_TENSORS + tensor * SLOTS_PER_TENSOR; }
+
+typedef enum KernelFormat { KERNEL_OBJECT /* relocatable ELF */, KERNEL_PROGRAM /* for the interpreter */, KERNEL_CUBIN, KERNEL_PTX } KernelFormat;
+
+typedef struct KernelPhase {
+    char entry[96];                      /* symbol */
+    int grid_count;
+    Extent grid[PROGRAM_MAX_GRID];       /* divisors are numbers here, no knobs */
+} KernelPhase;
+
+typedef struct KernelTensor {
+    char name[64];
+    TensorRole role;
+    int index;
+    ElemType elem;
+    int dim_count;
+    Extent extent[SPEC_MAX_DIMS];        /* of workspaces */
+} KernelTensor;
+
+typedef struct Kernel {
+    KernelFormat format;
+    char name[64];
+    char target[64];                     /* "cpu:znver4+...", "interp", "sm_90a" */
+    ElemType elem;                       /* of q, k, v, o */
+    int64_t D, E;                        /* head widths that it was built for */
+    int rank;
+    int phase_count; KernelPhase phases[8];
+    int tensor_count; KernelTensor tensors[PROGRAM_MAX_TENSORS];
+    int64_t block_m[SPEC_MAX_RANK], block_n[SPEC_MAX_RANK];
+    int64_t scratch_bytes;
+    void *code; size_t code_size;        /* malloc'ed; KERNEL_PROGRAM: NULL */
+    Program *program; Arena *program_arena; /* KERNEL_PROGRAM only: owned */
+} Kernel;
+
+/* Value of an extent for a launch. */
+int64_t extent_value(const Extent *extent, const int64_t *slots);
+/* Frees the kernel and what it owns. */
+void kernel_destroy(Kernel *kernel);
+/* One contiguous byte string and back (the cache's payload). NULL / false: out of memory, malformed bytes. */
+void *kernel_pack(const Kernel *kernel, size_t *size);
+Kernel *kernel_unpack(const void *bytes, size_t size);
+
+#endif

@@ -1,0 +1,28 @@
+/* Targets: facts about a machine and the function that emits for it. */
+#ifndef ATTUNE_TARGET_H
+#define ATTUNE_TARGET_H
+
+#include "kernel.h"
+
+typedef enum TargetKind { TARGET_CPU, TARGET_INTERP, TARGET_CUDA, TARGET_PTX } TargetKind;
+
+typedef struct Target {
+    TargetKind kind;
+    char name[64];          /* canonical spelling of what was asked for: "cpu", "interp", "cuda:sm_90a" */
+    char cpu[64];           /* CPU: LLVM's cpu name ("znver4") */
+    char features[2048];    /* CPU: LLVM's feature string */
+    char triple[128];
+    int vector_bits;        /* CPU: 128, 256, 512 */
+    bool bf16_dot;          /* AVX512_BF16: pairwise bf16 products into f32 */
+    bool f16_convert;       /* F16C or better */
+    int vector_registers;   /* architectural */
+    int64_t l1_bytes, l2_bytes;
+} Target;
+
+/* "cpu" (this machine), "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:aarch64", "interp", "cuda", "ptx". False with a
+ * message that lists the known ones; also when this build lacks the back end. */
+bool target_parse(Diag *diag, const char *text, Target *target);
+/* Emits the Program. NULL with diagnostics. */
+Kernel *target_emit(const Target *target, Arena *arena, Diag *diag, Program *program);
+
+#endif
