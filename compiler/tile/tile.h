@@ -19,7 +19,7 @@ typedef enum TileOp {
     TILE_OP_COUNT
 } TileOp;
 
-enum { TILE_MAX_AXES = 4, PROGRAM_MAX_AXES = 16, PROGRAM_MAX_TENSORS = 64, PROGRAM_MAX_GRID = 4, PROGRAM_MAX_KNOBS = 8,
+enum { TILE_MAX_AXES = 4, PROGRAM_MAX_AXES = 16, PROGRAM_MAX_TENSORS = 64, PROGRAM_MAX_GRID = 6, PROGRAM_MAX_KNOBS = 8,
        INST_MAX_ARGS = 24 };
 
 /* Sizes that the `size` pass chooses (block_m, block_n, by coordinate axis) appear in Exprs as these variables

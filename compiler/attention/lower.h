@@ -1,0 +1,107 @@
+/* Lowering: Spec -> Program at stage LOGICAL. What the files of this folder share; forward.c is the one door. */
+#ifndef ATTUNE_LOWER_H
+#define ATTUNE_LOWER_H
+
+#include "compiler/tile/tile.h"
+#include "mask.h"
+
+/* A nesting level in which values are computed. A value belongs to the outermost scope where all that it needs is
+ * known, so whatever does not depend on the key tile is computed before the key loop. */
+typedef struct Scope Scope;
+struct Scope {
+    Scope *outer;
+    int depth;
+    Builder at;
+    struct ScopeEntry { const Expr *e; Inst *inst; } *entries;
+    int count, capacity; /* open-addressed by Expr id; capacity is a power of two */
+};
+
+/* One side (queries or keys) of the tile at hand. */
+typedef struct TileSide {
+    int axis;                        /* "m" or "n" */
+    int knobs[SPEC_MAX_RANK];        /* the tile's box */
+    Inst *origin[SPEC_MAX_RANK];     /* scalar: first coordinate of the box */
+    const Expr *lo[SPEC_MAX_RANK], *hi[SPEC_MAX_RANK]; /* inclusive bounds of positions, as bound variables */
+    Inst *inside;                    /* bool[axis]: the row exists */
+    const Expr *row;                 /* variable: row in the tensors, int[axis] */
+} TileSide;
+
+typedef struct Lower {
+    Arena *arena;
+    Diag *diag;
+    const Spec *spec;                /* specialised: D, E and const params are numbers */
+    Program *program;
+    ExprPool *pool;
+    ElemType elem;
+    int64_t D, E, Dk, Ev;            /* widths as given; after the feature maps */
+    /* the phase being built */
+    Scope *root;
+    TileSide q, k;
+    Inst *batch, *head, *key_head;
+    Inst *q_length, *k_length, *q_begin, *k_begin;
+    struct ValueInfo *info;          /* by Expr id, of this phase */
+    uint32_t info_count;
+    int tensor_q, tensor_k, tensor_v, tensor_o;     /* Program tensors; k and v may be workspaces */
+    int tensor_input[SPEC_MAX_INPUTS];              /* -1: not used yet */
+    struct MaskTable *tables;        /* block minima and maxima */
+    int table_count;
+} Lower;
+
+/* value.c ---------------------------------------------------------------------------------------------------- */
+Scope *scope_open(Lower *lower, Scope *outer, Block *block, Inst *before);
+/* From here on leaf `e` has this value inside the scope. */
+void scope_bind(Lower *lower, Scope *scope, const Expr *e, Inst *inst);
+/* Starts a phase: a root scope with nothing bound. */
+void value_begin_phase(Lower *lower, Block *block);
+/* The value of an Expr over the tile; all its leaves must be bound or be inputs, params, sizes. */
+Inst *value_of(Lower *lower, Scope *scope, const Expr *e);
+Inst *value_rounded(Lower *lower, Scope *scope, const Expr *e, ElemType elem);
+/* The axis over which a variable of a reduction runs; made on first use. Binds the variable. */
+int value_bind_axis(Lower *lower, VarId bound, const char *name, int64_t extent);
+/* A fresh variable bound to an instruction. */
+const Expr *value_name(Lower *lower, Scope *scope, Inst *inst, ExprType type);
+/* Element (b, h, row, channel) of a Program tensor as a leaf. */
+const Expr *value_element(Lower *lower, int tensor, const Expr *head, const Expr *row, const Expr *channel);
+/* Small helpers over instructions: fn(args...) as one map; e uses ARG(k). */
+Inst *value_map(Lower *lower, Scope *scope, const Expr *e, Inst *const *args, int count);
+
+/* address.c: where a tile's rows are -------------------------------------------------------------------------- */
+/* Opens the grid (b, h, query tiles) of a phase and binds B, H, G, lengths, the query side. */
+void address_open_queries(Lower *lower, Phase *phase);
+/* Opens the grid (b, g, key tiles) of a phase over keys. */
+void address_open_keys(Lower *lower, Phase *phase);
+/* A key tile inside a loop scope: binds J*, the row, the bounds. origin by axis. */
+void address_bind_keys(Lower *lower, Scope *scope, Inst *const *tile);
+
+/* feature.c: per-token maps ------------------------------------------------------------------------------------ */
+/* Adds the phases that materialise k' and v' (when they are not the identity) and notes their tensors. */
+void feature_materialize(Lower *lower);
+/* q', k', v' in terms of tensor elements: replaces ELEM_Q, ELEM_K, ELEM_V. */
+const Expr *feature_expand(Lower *lower, const Expr *e);
+/* The element of v' at (key row, axis e). */
+const Expr *feature_value_element(Lower *lower, const Expr *channel);
+
+/* score.c: similarity, score, decay ------------------------------------------------------------------------------ */
+/* t_ij over the tile; float [m, n]. */
+Inst *score_tile(Lower *lower, Scope *scope);
+/* Adds the phase that sums log decays along the sequence, when there are any that vary by token. */
+void score_prepare_decay(Lower *lower);
+
+/* forward.c ------------------------------------------------------------------------------------------------------ */
+/* One sweep over the visible key tiles: for each, body(user, scope, t, visible) with t the scores (masked ones are
+ * `fill`) and, when wants_visible, visible = 1.0 or 0.0 [m, n]. */
+typedef void SweepBody(Lower *lower, Scope *scope, Inst *t, Inst *visible, void *user);
+void forward_sweep(Lower *lower, Scope *scope, double fill, bool wants_visible, SweepBody *body, void *user);
+/* The Program for one storage type and pair of widths, or NULL with diagnostics. */
+Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E);
+
+/* normalize.c: the row monoid ------------------------------------------------------------------------------------- */
+/* Runs the sweeps that the normaliser needs; gives the finished row o [m, e] and the row statistics asked for. */
+Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns);
+
+/* mask tables: block minima and maxima of per-token arrays that the predicate reads ------------------------------ */
+void mask_tables_prepare(Lower *lower);
+ExprRange mask_tables_range(void *user, const Expr *input);
+typedef struct MaskTableUse { Lower *lower; Scope *scope; Inst *query_tile, *key_tile; } MaskTableUse;
+
+#endif
