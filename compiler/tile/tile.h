@@ -20,7 +20,7 @@ typedef enum TileOp {
 } TileOp;
 
 enum { TILE_MAX_AXES = 4, PROGRAM_MAX_AXES = 16, PROGRAM_MAX_TENSORS = 64, PROGRAM_MAX_GRID = 6, PROGRAM_MAX_KNOBS = 8,
-       INST_MAX_ARGS = 24 };
+       PROGRAM_MAX_PHASES = 8, INST_MAX_ARGS = 24 };
 
 /* Sizes that the `size` pass chooses (block_m, block_n, by coordinate axis) appear in Exprs as these variables
  * until it has run. */
@@ -97,6 +97,7 @@ typedef struct Program {
     Arena *arena;
     ExprPool *pool;
     const Spec *spec;       /* for names and spans; NULL for programs read from text */
+    const Diag *diag;       /* its sources give the lines that the text form names; NULL: labels only */
     const char *name;
     Stage stage;
     int rank;
@@ -104,7 +105,7 @@ typedef struct Program {
     Knob knobs[PROGRAM_MAX_KNOBS]; int knob_count;
     Tensor tensors[PROGRAM_MAX_TENSORS]; int tensor_count;
     struct { const char *name; ExprType type; } params[SPEC_MAX_PARAMS]; int param_count;
-    Phase phases[8]; int phase_count; /* run in order, each after all of the one before */
+    Phase phases[PROGRAM_MAX_PHASES]; int phase_count; /* run in order, each after all of the one before */
     uint32_t next_id;
 } Program;
 
@@ -119,6 +120,7 @@ extern const TileOpInfo tile_op_info[TILE_OP_COUNT];
 const char *stage_name(Stage stage);
 
 /* tile_build.c --------------------------------------------------------------------------------------------- */
+/* The four that add a declaration return -1 / NULL when the Program can hold no more. */
 Program *program_create(Arena *arena, ExprPool *pool, const char *name, int rank);
 int program_axis(Program *program, const char *name, const Expr *extent); /* finds or adds */
 int program_tensor(Program *program, Tensor tensor);
@@ -142,9 +144,17 @@ Inst *build_var(Builder *b, ElemType elem, const int *axes, int axis_count, Inst
 void build_set(Builder *b, Inst *var, Inst *value);
 Inst *build_for(Builder *b, Inst *lo, Inst *hi, bool reverse);             /* value: the index; fill ->body */
 Inst *build_if(Builder *b, Inst *cond, bool with_else);
+/* Any operator, with the operands and the builder's place and label set; the rest is the caller's. */
+Inst *build_inst(Builder *b, TileOp op, Inst *const *args, int count);
 void inst_remove(Inst *inst);
 bool inst_has_axis(const Inst *inst, int axis);
-/* Visits every instruction, outer before inner, in order. */
+bool type_has_axis(const TileType *type, int axis);
+bool type_add_axis(TileType *type, int axis); /* keeps the order; false: it is full */
+/* The type that an instruction's operands give it (elem of a map, load: its own). False: too many axes. */
+bool type_infer(const Inst *inst, TileType *type);
+ExprType elem_class(ElemType elem);     /* bf16 -> float, i32 -> int, ... */
+ElemType elem_of_class(ExprType type);  /* float -> f32, int -> i64, bool */
+/* Visits every instruction, outer before inner, in order. The visitor may remove the one it is shown. */
 void program_walk(Program *program, void (*visit)(void *user, Inst *inst), void *user);
 
 /* tile_print.c, tile_parse.c: one text form, print(parse(text)) == text. */
