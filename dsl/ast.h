@@ -1,6 +1,7 @@
 /* The syntax tree: what was written, nothing more. One struct for every kind; ast_nodes.def says what the
- * fields of each kind mean. Trees are at most DSL_MAX_NESTING high, so a walk may recurse. A node may have two
- * parents in two places only: the middle of a chained comparison, and a FILE that is imported twice. */
+ * fields of each kind mean. Trees are at most DSL_MAX_NESTING high and a walk of one visits at most DSL_MAX_NODES
+ * nodes, so it may recurse. A node may have two parents in two places only: the middle of a chained comparison,
+ * and a FILE that is imported (a walk does not follow imports). */
 #ifndef ATTUNE_AST_H
 #define ATTUNE_AST_H
 
@@ -28,6 +29,7 @@ typedef struct Node {
     struct Node **child;
     int count;
     int height;    /* 1 + the highest child's */
+    int size;      /* nodes that a walk of the tree visits */
     uint32_t open; /* of ATTENTION, STREAM, SCHEDULE: the offset of the `{` */
 } Node;
 

@@ -45,6 +45,7 @@ typedef struct Diag {
     int errors, warnings;
     int error_limit; /* further errors are counted, not kept; default 50 */
     bool warnings_are_errors;
+    Message reserve; /* for diag_out_of_memory */
 } Diag;
 
 Diag *diag_create(Arena *arena);
@@ -53,6 +54,8 @@ int diag_add_source(Diag *diag, const char *name, const char *text, size_t lengt
 Message *diag_error(Diag *diag, Span span, const char *id, const char *format, ...) __attribute__((format(printf, 4, 5)));
 Message *diag_warn(Diag *diag, Span span, const char *id, const char *format, ...) __attribute__((format(printf, 4, 5)));
 Message *diag_note(Diag *diag, Span span, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Adds "out of memory" without allocating; for doors. */
+void diag_out_of_memory(Diag *diag);
 /* The hint shown under a message ("did you mean 'window'?"). NULL message or text is ignored. */
 void diag_fix(Diag *diag, Message *message, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* 1-based line and column (columns count code points). */

@@ -38,6 +38,7 @@ bool dsl_resolve_file(void *paths, Arena *arena, const char *importer, const cha
 typedef struct DslOptions {
     DslResolve resolve; /* NULL: only the language's own library ("std/...") can be imported */
     void *user;
+    bool keep_imports_closed; /* parse this file alone; its IMPORT nodes stay without a FILE (for formatting) */
 } DslOptions;
 
 /* Parses `text` and all that it imports. *ast is always set unless out of memory, and is usable for a checker

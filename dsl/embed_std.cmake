@@ -1,0 +1,15 @@
+# Writes OUT: a C table of FILES' bytes, named as they are imported ("std/windows").
+set(text "/* Written by embed_std.cmake. */\n")
+set(table "")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(LENGTH "${hex}" digits)
+  math(EXPR length "${digits} / 2")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND text "static const unsigned char std_${name}[] = {${bytes}0};\n")
+  string(APPEND table "    {\"std/${name}\", std_${name}, ${length}},\n")
+endforeach()
+string(APPEND text "static const struct {\n    const char *name;\n    const unsigned char *bytes;\n    size_t length;\n"
+                   "} std_files[] = {\n${table}};\n")
+file(WRITE ${OUT} "${text}")
