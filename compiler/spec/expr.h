@@ -46,6 +46,9 @@ typedef enum ElemOf {
     ELEM_O                           /* inside `output`: the normalised output row */
 } ElemOf;
 
+/* Distinct variables, in no order; NULL is the empty set. */
+typedef struct ExprVarSet { int32_t count, var[]; } ExprVarSet;
+
 typedef struct Expr Expr;
 struct Expr {
     uint16_t op;       /* ExprOp */
@@ -59,9 +62,18 @@ struct Expr {
         double f;      /* FLOAT */
         uint64_t bits;
     } value;
-    uint64_t vars;     /* set of free variables below VAR_FIRST_BOUND, bit = VarId (bit 63: some bound variable is free) */
+    uint64_t vars;     /* set of free variables below VAR_FIRST_BOUND, bit = VarId (bit 63: free_bound is not empty) */
+    const ExprVarSet *free_bound; /* its free variables from VAR_FIRST_BOUND on */
+    uint32_t hash;     /* of the structure: the same in every pool and run */
+    uint32_t tree;     /* nodes when written out as a tree (saturates): evaluating without a memo takes this long */
+    uint16_t depth;    /* at most EXPR_MAX_DEPTH */
+    uint16_t bound_top; /* 1 + the highest canonical bound variable in it, counted from VAR_FIRST_BOUND */
     const Expr *args[];
 };
+
+/* Recursion over an Expr is safe. A constructor that would go deeper unwinds like a failed allocation, so whoever
+ * builds from user text checks `depth` on the way. */
+enum { EXPR_MAX_DEPTH = 4096 };
 
 typedef struct ExprPool ExprPool;
 ExprPool *expr_pool_create(Arena *arena);
@@ -76,7 +88,9 @@ const Expr *expr_param(ExprPool *pool, int index, ExprType type);
 const Expr *expr_arg(ExprPool *pool, int index, ExprType type);
 const Expr *expr_input(ExprPool *pool, int tensor, ExprType type, const Expr *const *indices, int count);
 const Expr *expr_elem(ExprPool *pool, ElemOf of, const Expr *channel, const Expr *back /* ELEM_X only, else NULL */);
-/* op is EXPR_SUM, EXPR_REDMAX or EXPR_REDMIN: over bound in [0, extent) of body. */
+/* op is EXPR_SUM, EXPR_REDMAX or EXPR_REDMIN: over bound in [0, extent) of body. The node's args are extent and body,
+ * its index the bound variable, which is renamed to a canonical one (so that equal reductions are the same
+ * pointer): read it from the node. An empty EXPR_REDMAX is the least, EXPR_REDMIN the greatest value. */
 const Expr *expr_reduce(ExprPool *pool, ExprOp op, VarId bound, const Expr *extent, const Expr *body);
 VarId expr_fresh_bound(ExprPool *pool);
 const Expr *expr_op1(ExprPool *pool, ExprOp op, const Expr *a);
@@ -87,7 +101,9 @@ const Expr *expr_rebuild(ExprPool *pool, const Expr *like, const Expr *const *ar
 /* Sets the span that nodes created from here on carry. */
 void expr_set_span(ExprPool *pool, Span span);
 
-/* Replaces variables: map(user, var) gives the replacement or NULL to keep. Bound variables are left alone. */
+/* Replaces leaves: map(user, leaf) is asked for every VAR, PARAM, ARG, INPUT and ELEM (look at leaf->op) and gives the
+ * replacement or NULL to keep; the operands of a kept INPUT or ELEM are then mapped. Variables bound inside e are
+ * left alone, and no free variable of a replacement is captured. */
 const Expr *expr_substitute(ExprPool *pool, const Expr *e, const Expr *(*map)(void *user, const Expr *leaf), void *user);
 bool expr_uses(const Expr *e, VarId var);
 /* Calls visit once for every distinct node, operands first. */
@@ -99,7 +115,9 @@ typedef struct ExprOpInfo {
     uint8_t arity;         /* 255: variable */
     const char *signature; /* one letter an operand, then the result: "nnn" numbers alike, "ffF".. see expr_ops.def */
     bool infix, leaf, commutative;
-    const char *meaning;   /* for docs/ir.md */
+    const char *int_meaning, *float_meaning; /* C expressions over a, b, c (p), see expr_ops.def; "" when there is none */
+    const char *meaning;   /* the one that stands for both in docs/ir.md: of floats, else of ints */
+    const char *range, *derivative; /* names of the rules */
 } ExprOpInfo;
 extern const ExprOpInfo expr_op_info[EXPR_OP_COUNT];
 /* The op with this language name and arity, or EXPR_OP_COUNT. */
