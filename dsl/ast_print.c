@@ -357,11 +357,24 @@ static void newline(Printer *printer, int indent)
     text_add(&printer->text, "\n%*s", indent, "");
 }
 
+/* Several definitions in a row, or several conditions, always get a line each. */
+static bool wants_lines(const Node *node)
+{
+    if (!node)
+        return false;
+    if ((node->kind == NODE_LET_IN || node->kind == NODE_IF) && node->child[node->count - 1]->kind == node->kind)
+        return true;
+    for (int i = 0; i < node->count; i++)
+        if (wants_lines(node->child[i]))
+            return true;
+    return false;
+}
+
 static bool fits(const Printer *printer, const Node *node, int least)
 {
     Out out = {.limit = LINE};
     flat(&out, node, least);
-    return column(printer) + out.width <= LINE;
+    return column(printer) + out.width <= LINE && !wants_lines(node);
 }
 
 static void wrap(Printer *printer, const Node *node, int least, int indent);
@@ -390,6 +403,18 @@ static void wrap_operators(Printer *printer, const Node *node, int indent)
     wrap(printer, node->child[1], least_of(node, 1), indent + INDENT);
 }
 
+static void wrap_inside(Printer *printer, const Node *node, int indent);
+
+/* The last part of a `let` or `if` that has lines: another of its kind gets lines too. */
+static void wrap_last(Printer *printer, const Node *node, int indent)
+{
+    const Node *last = node->child[node->count - 1];
+    if (last->kind == node->kind)
+        wrap_inside(printer, last, indent);
+    else
+        wrap(printer, last, 0, indent);
+}
+
 static void wrap_inside(Printer *printer, const Node *node, int indent)
 {
     Text *text = &printer->text;
@@ -399,17 +424,16 @@ static void wrap_inside(Printer *printer, const Node *node, int indent)
         wrap(printer, node->child[0], 0, indent + INDENT);
         text_add(text, " in");
         newline(printer, indent);
-        wrap(printer, node->child[1], 0, indent);
+        wrap_last(printer, node, indent);
         return;
     case NODE_IF:
         text_add(text, "if ");
         wrap(printer, node->child[0], 0, indent + INDENT);
-        newline(printer, indent);
-        text_add(text, "then ");
+        text_add(text, " then ");
         wrap(printer, node->child[1], 0, indent + INDENT);
         newline(printer, indent);
         text_add(text, "else ");
-        wrap(printer, node->child[2], 0, indent);
+        wrap_last(printer, node, indent);
         return;
     case NODE_TUPLE:
         text_add(text, "(");
@@ -519,12 +543,16 @@ static void print_item(Printer *printer, const Node *node, int indent)
     flat_head(&(Out){.text = &printer->text}, node);
     printer->fresh = false;
     if (expression) {
-        bool lines = expression->kind == NODE_LET_IN || expression->kind == NODE_IF;
-        if (lines && !fits(printer, expression, 0)) {
+        bool own_lines = printer->text.data[printer->text.length - 2] == '=' || expression->kind == NODE_LET_IN ||
+                         expression->kind == NODE_IF;
+        if (own_lines && (expression->kind == NODE_LET_IN || !fits(printer, expression, 0))) {
             printer->text.length--; /* the blank after '=' or the word */
             newline(printer, indent + INDENT);
         }
-        wrap(printer, expression, 0, indent + INDENT);
+        if (expression->kind == NODE_LET_IN)
+            wrap_inside(printer, expression, indent + INDENT);
+        else
+            wrap(printer, expression, 0, indent + INDENT);
     }
     if (block) {
         text_add(&printer->text, " {");

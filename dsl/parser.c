@@ -169,17 +169,19 @@ static char *expected_text(Parser *parser, const char *const *expected, int coun
         parts[part_count++] = "an expression";
     for (int i = 0; i < count && part_count < 60; i++) {
         const char *one = expected[i];
-        if ((expression && AMONG(one, expression_starts)) || (item && AMONG(one, items)) ||
+        if (strcmp(one, "the end of the file") == 0 || (expression && AMONG(one, expression_starts)) || (item && AMONG(one, items)) ||
             (after && (AMONG(one, operators) || (among("'='", expected, count) &&
                                                  (strcmp(one, "'='") == 0 || strcmp(one, "in") == 0)))))
             continue;
-        bool bare = one[0] == '\'' || !strncmp(one, "a ", 2) || !strncmp(one, "the ", 4);
+        bool bare = one[0] == '\'' || strncmp(one, "a ", 2) == 0;
         parts[part_count++] = bare ? one : arena_printf(parser->arena, "'%s'", one);
     }
     if (after)
         parts[part_count++] = "an operator";
     if (item)
         parts[part_count++] = "an item";
+    if (among("the end of the file", expected, count))
+        parts[part_count++] = "the end of the file";
     Text text = {.arena = parser->arena};
     for (int i = 0; i < part_count; i++)
         text_add(&text, "%s%s", i == 0 ? "" : i == part_count - 1 ? " or " : ", ", parts[i]);
@@ -217,6 +219,7 @@ static void suggest(Parser *parser, Message *message, Span span, const char *fou
                      "normalize, decay, select, output, return, stream or schedule");
     } else if (is_word(found) && !expression && among("a name", expected, count)) {
         diag_fix(parser->diag, message, "%s is a reserved word; choose another name", text);
+        parser->misused = span;
     } else if (strcmp(found, "'='") == 0 && among("==", expected, count)) {
         diag_fix(parser->diag, message, "equality is written '=='");
     } else if (strcmp(found, "'='") == 0 && count == 1 && strcmp(expected[0], "':'") == 0) {
@@ -224,22 +227,37 @@ static void suggest(Parser *parser, Message *message, Span span, const char *fou
     }
 }
 
+/* True when what is missing belongs at the end of a line before `span`, not where the next token stands. */
+static bool ends_earlier(const Parser *parser, Span span, const char *const *expected, int count)
+{
+    if (among("mask", expected, count) || among("attention", expected, count))
+        return false;
+    for (uint32_t at = parser->previous.end; at < span.begin; at++)
+        if (parser->text[at] == '\n')
+            return true;
+    return false;
+}
+
 void parser_syntax_error(Parser *parser, Span span, const char *found, const char *const *expected, int count)
 {
-    if (parser->stopped)
+    /* parser->current is the token that was found, previous the one before it. */
+    Span previous = parser->previous;
+    if (parser->stopped || (parser->misused.end && previous.begin == parser->misused.begin))
         return;
     const char *wanted = expected_text(parser, expected, count);
     bool empty = span.begin == span.end;
     const char *seen = !empty ? token_text(parser, span) : parser->has_pending ? "'}'" : "the end of the file";
+    bool first = previous.file < 0 || previous.begin == previous.end;
+    Span place = !first && ends_earlier(parser, span, expected, count) ?
+                 (Span){span.file, previous.end, previous.end} : span;
     Message *message;
-    /* parser->current is the token that was found, previous the one before it. */
     if (!wanted)
-        message = diag_error(parser->diag, span, "syntax", "unexpected %s", seen);
-    else if (parser->previous.file < 0 || parser->previous.begin == parser->previous.end)
-        message = diag_error(parser->diag, span, "syntax", "expected %s, found %s", wanted, seen);
+        message = diag_error(parser->diag, place, "syntax", "unexpected %s", seen);
+    else if (first)
+        message = diag_error(parser->diag, place, "syntax", "expected %s, found %s", wanted, seen);
     else
-        message = diag_error(parser->diag, span, "syntax", "expected %s after %s, found %s", wanted,
-                             token_text(parser, parser->previous), seen);
+        message = diag_error(parser->diag, place, "syntax", "expected %s after %s, found %s", wanted,
+                             token_text(parser, previous), seen);
     suggest(parser, message, span, found, expected, count);
     char open = parser->unclosed.open;
     if (message && open && among(open == '(' ? "')'" : "']'", expected, count))

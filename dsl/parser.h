@@ -38,6 +38,7 @@ typedef struct Parser {
     int pending;
     Token pending_value;
     Span pending_span;
+    Span misused; /* a reserved word that stood where a name should: what follows it is not an item */
     bool stopped; /* a limit was passed and reported: only the end of file follows */
 } Parser;
 
