@@ -24,6 +24,7 @@ typedef struct TileSide {
     const Expr *lo[SPEC_MAX_RANK], *hi[SPEC_MAX_RANK]; /* inclusive bounds of positions, as bound variables */
     Inst *inside;                    /* bool[axis]: the row exists */
     const Expr *row;                 /* variable: row in the tensors, int[axis] */
+    const Expr *sequence_row;        /* variable: row counted from the sequence's first */
 } TileSide;
 
 typedef struct Lower {
@@ -37,12 +38,14 @@ typedef struct Lower {
     /* the phase being built */
     Scope *root;
     TileSide q, k;
-    Inst *batch, *head, *key_head;
+    Inst *query_tile[SPEC_MAX_RANK], *key_tile[SPEC_MAX_RANK]; /* scalar ordinals of the tile at hand */
+    Inst *batch, *head;
     Inst *q_length, *k_length, *q_begin, *k_begin;
     struct ValueInfo *info;          /* by Expr id, of this phase */
     uint32_t info_count;
     int tensor_q, tensor_k, tensor_v, tensor_o;     /* Program tensors; k and v may be workspaces */
-    int tensor_input[SPEC_MAX_INPUTS];              /* -1: not used yet */
+    int tensor_input[SPEC_MAX_INPUTS], tensor_return[RETURN_KIND_COUNT];
+    int tensor_decay;                /* prefix sums of log decays, or -1 */
     struct MaskTable *tables;        /* block minima and maxima */
     int table_count;
 } Lower;
@@ -55,6 +58,8 @@ void scope_bind(Lower *lower, Scope *scope, const Expr *e, Inst *inst);
 void value_begin_phase(Lower *lower, Block *block);
 /* The value of an Expr over the tile; all its leaves must be bound or be inputs, params, sizes. */
 Inst *value_of(Lower *lower, Scope *scope, const Expr *e);
+/* Forgets where values belong: called when the nest of scopes changes. Values that were made stay known. */
+void value_forget(Lower *lower);
 Inst *value_rounded(Lower *lower, Scope *scope, const Expr *e, ElemType elem);
 /* The axis over which a variable of a reduction runs; made on first use. Binds the variable. */
 int value_bind_axis(Lower *lower, VarId bound, const char *name, int64_t extent);
@@ -66,12 +71,15 @@ const Expr *value_element(Lower *lower, int tensor, const Expr *head, const Expr
 Inst *value_map(Lower *lower, Scope *scope, const Expr *e, Inst *const *args, int count);
 
 /* address.c: where a tile's rows are -------------------------------------------------------------------------- */
-/* Opens the grid (b, h, query tiles) of a phase and binds B, H, G, lengths, the query side. */
-void address_open_queries(Lower *lower, Phase *phase);
-/* Opens the grid (b, g, key tiles) of a phase over keys. */
-void address_open_keys(Lower *lower, Phase *phase);
-/* A key tile inside a loop scope: binds J*, the row, the bounds. origin by axis. */
-void address_bind_keys(Lower *lower, Scope *scope, Inst *const *tile);
+/* Opens a phase over (b, head, tiles of the queries or of the keys): binds B, lengths, the tile's rows and, by
+ * `heads` (VAR_H, VAR_G or -1: no head dimension), H and G. */
+void address_open(Lower *lower, Phase *phase, bool queries, int heads);
+/* Opens a phase over (b, head) alone, for work that is serial along the sequence. */
+void address_open_rows(Lower *lower, Phase *phase, int heads);
+/* A key tile: `bounds` gets the scalars (origin, inclusive position bounds), `rows` the per-key values (J*, row,
+ * inside), so that a tile that turns out to be empty costs only the scalars. */
+void address_bind_key_bounds(Lower *lower, Scope *bounds, Inst *const *tile);
+void address_bind_key_rows(Lower *lower, Scope *rows);
 
 /* feature.c: per-token maps ------------------------------------------------------------------------------------ */
 /* Adds the phases that materialise k' and v' (when they are not the identity) and notes their tensors. */
@@ -101,7 +109,7 @@ Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns);
 
 /* mask tables: block minima and maxima of per-token arrays that the predicate reads ------------------------------ */
 void mask_tables_prepare(Lower *lower);
-ExprRange mask_tables_range(void *user, const Expr *input);
-typedef struct MaskTableUse { Lower *lower; Scope *scope; Inst *query_tile, *key_tile; } MaskTableUse;
+typedef struct MaskTableUse { Lower *lower; Scope *scope; } MaskTableUse; /* scope: where tile scalars are known */
+ExprRange mask_tables_range(void *user, const Expr *input); /* a MaskArrays.range; user is a MaskTableUse */
 
 #endif

@@ -70,11 +70,16 @@ static Inst *scope_find(Scope *scope, const Expr *e, Scope **where)
     return NULL;
 }
 
+void value_forget(Lower *lower)
+{
+    lower->info = NULL;
+    lower->info_count = 0;
+}
+
 void value_begin_phase(Lower *lower, Block *block)
 {
     lower->root = scope_open(lower, NULL, block, NULL);
-    lower->info = NULL;
-    lower->info_count = 0;
+    value_forget(lower);
 }
 
 /* Depth and axes ---------------------------------------------------------------------------------------------- */
@@ -186,8 +191,8 @@ typedef struct Fusion {
 static bool is_plain(const Expr *e)
 {
     return e->op == EXPR_INT || e->op == EXPR_FLOAT || e->op == EXPR_BOOL || e->op == EXPR_PARAM ||
-           (e->op == EXPR_VAR && ((e->index >= VAR_SIZE_B && e->index <= VAR_OFFSET) ||
-                                  (e->index >= VAR_KNOB(0) && e->index < VAR_KNOB(PROGRAM_MAX_KNOBS))));
+           (e->op == EXPR_VAR && ((e->index >= (int)VAR_SIZE_B && e->index <= (int)VAR_OFFSET) ||
+                                  (e->index >= (int)VAR_KNOB(0) && e->index < (int)VAR_KNOB(PROGRAM_MAX_KNOBS))));
 }
 
 static const Expr *fusion_arg(Fusion *f, const Expr *e)
@@ -336,7 +341,7 @@ static Inst *load_input(Lower *lower, Scope *scope, const Expr *e)
         bool query_side = t->role == ROLE_Q;
         const TileSide *side = query_side ? &lower->q : &lower->k;
         const Expr *row = e->args[2];
-        if (row != side->row) { /* another token: some steps back */
+        if (t->role != ROLE_WORKSPACE && row != side->row) { /* another token: some steps back */
             Inst *begin = query_side ? lower->q_begin : lower->k_begin;
             const Expr *first = value_name(lower, lower->root, begin, TYPE_INT);
             guard = value_of(lower, scope, expr_op2(pool, EXPR_LE, first, row));

@@ -110,6 +110,9 @@ typedef struct Spec {
 
 /* Checked AST -> Spec is spec/check.h. */
 
+/* A copy in which D, E and every `param const` are numbers. */
+Spec *spec_specialize(Arena *arena, const Spec *spec, int64_t D, int64_t E);
+
 /* Canonical text: equal mathematics gives equal text, whatever the names of defs, the spelling, the order of
  * commutative operands, comments. Its SHA-256 is the first part of a kernel's cache key. `const` params appear
  * with their values, other params by position. */

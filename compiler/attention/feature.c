@@ -1,0 +1,119 @@
+/* Feature maps: pure per-token functions q' = f_q(q), k' = f_k(k), v' = f_v(v).
+ *
+ * q' is computed with its tile, once a query tile. k' and v' would be computed again for every query tile, so they
+ * are materialised once in a phase of their own (a workspace of as many rows as there are keys); the identity costs
+ * nothing. Values are rounded to the storage type of q, k, v, as a plain evaluation would store them. */
+#include <string.h>
+
+#include "lower.h"
+
+static bool feature_is_identity(const SpecFeature *feature)
+{
+    return feature->body == NULL;
+}
+
+typedef struct Replacement {
+    Lower *lower;
+    const Expr *channel;             /* of the result, instead of VAR_C */
+    int tensor;                      /* raw tensor */
+    const Expr *head, *row;
+    VarId first_position;            /* VAR_I0 or VAR_J0 instead of VAR_T0 */
+} Replacement;
+
+static const Expr *replace_leaf(void *user, const Expr *leaf)
+{
+    Replacement *r = user;
+    ExprPool *pool = r->lower->pool;
+    if (leaf->op == EXPR_VAR && leaf->index == VAR_C)
+        return r->channel;
+    if (leaf->op == EXPR_VAR && leaf->index >= VAR_T0 && leaf->index <= VAR_T2)
+        return expr_var(pool, (VarId)(r->first_position + leaf->index - VAR_T0), TYPE_INT);
+    if (leaf->op == EXPR_ELEM && leaf->index == ELEM_X) {
+        const Expr *channel = expr_substitute(pool, leaf->args[0], replace_leaf, user);
+        const Expr *row = leaf->arity > 1 ? expr_op2(pool, EXPR_SUB, r->row, leaf->args[1]) : r->row;
+        return value_element(r->lower, r->tensor, r->head, row, channel);
+    }
+    return NULL;
+}
+
+static const Expr *feature_at(Lower *lower, const SpecFeature *feature, bool queries, int tensor, const Expr *channel)
+{
+    Replacement r = {
+        .lower = lower, .channel = channel, .tensor = tensor,
+        .head = expr_var(lower->pool, queries ? VAR_H : VAR_G, TYPE_INT),
+        .row = queries ? lower->q.row : lower->k.row,
+        .first_position = queries ? VAR_I0 : VAR_J0,
+    };
+    if (feature_is_identity(feature))
+        return value_element(lower, tensor, r.head, r.row, channel);
+    return expr_substitute(lower->pool, feature->body, replace_leaf, &r);
+}
+
+static int feature_phase(Lower *lower, const SpecFeature *feature, const char *name, int raw, int64_t width)
+{
+    ExprPool *pool = lower->pool;
+    Phase *phase = program_phase(lower->program, arena_printf(lower->arena, "feature_%s", name));
+    address_open(lower, phase, false, VAR_G);
+    Tensor made = {.name = arena_printf(lower->arena, "%s_feature", name), .role = ROLE_WORKSPACE, .elem = lower->elem, .dim_count = 4};
+    made.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
+    made.extent[1] = (Extent){.size = VAR_SIZE_G, .div_knob = -1, .div = 1, .mul = 1};
+    made.extent[2] = (Extent){.size = VAR_SIZE_N, .div_knob = -1, .div = 1, .mul = 1};
+    made.extent[3] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = width};
+    int tensor = program_tensor(lower->program, made);
+    Scope *root = lower->root;
+    root->at.label = "feature";
+    root->at.span = feature->span;
+    VarId c = expr_fresh_bound(pool);
+    value_bind_axis(lower, c, "c", width);
+    const Expr *channel = expr_var(pool, c, TYPE_INT);
+    Inst *value = value_rounded(lower, root, feature_at(lower, feature, false, raw, channel), lower->elem);
+    /* The workspace holds each sequence from row 0. */
+    Inst *indices[] = {lower->batch, lower->head, value_of(lower, root, lower->k.sequence_row), value_of(lower, root, channel)};
+    build_store(&root->at, tensor, indices, 4, value, lower->k.inside);
+    return tensor;
+}
+
+void feature_materialize(Lower *lower)
+{
+    const Spec *spec = lower->spec;
+    if (!feature_is_identity(&spec->feature_k))
+        lower->tensor_k = feature_phase(lower, &spec->feature_k, "k", lower->tensor_k, lower->Dk);
+    if (!feature_is_identity(&spec->feature_v))
+        lower->tensor_v = feature_phase(lower, &spec->feature_v, "v", lower->tensor_v, lower->Ev);
+}
+
+/* A materialised tensor counts its rows from 0 in every sequence. */
+static const Expr *key_row_of(Lower *lower, int tensor)
+{
+    return lower->program->tensors[tensor].role == ROLE_WORKSPACE ? lower->k.sequence_row : lower->k.row;
+}
+
+static const Expr *expand_leaf(void *user, const Expr *leaf)
+{
+    Lower *lower = user;
+    if (leaf->op != EXPR_ELEM)
+        return NULL;
+    ExprPool *pool = lower->pool;
+    const Expr *channel = expr_substitute(pool, leaf->args[0], expand_leaf, user);
+    const Expr *g = expr_var(pool, VAR_G, TYPE_INT);
+    switch (leaf->index) {
+    case ELEM_Q:
+        return feature_at(lower, &lower->spec->feature_q, true, lower->tensor_q, channel);
+    case ELEM_K:
+        return value_element(lower, lower->tensor_k, g, key_row_of(lower, lower->tensor_k), channel);
+    case ELEM_V:
+        return value_element(lower, lower->tensor_v, g, key_row_of(lower, lower->tensor_v), channel);
+    default:
+        return NULL;
+    }
+}
+
+const Expr *feature_expand(Lower *lower, const Expr *e)
+{
+    return expr_substitute(lower->pool, e, expand_leaf, lower);
+}
+
+const Expr *feature_value_element(Lower *lower, const Expr *channel)
+{
+    return feature_expand(lower, expr_elem(lower->pool, ELEM_V, channel, NULL));
+}

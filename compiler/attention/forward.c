@@ -1,0 +1,263 @@
+/* Forward: the skeleton of every kernel of the quadratic form.
+ *
+ *     for each (b, h, query tile):
+ *         for each key tile that the mask can reach: skip it when empty, else
+ *             t = score(similarity(q', k'));  masked pairs get the normaliser's fill;  the normaliser's step
+ *         o = output(finish)
+ *
+ * Nothing has the size M x N: the mask is asked per tile, from its predicate. */
+#include <math.h>
+#include <string.h>
+
+#include "lower.h"
+
+static Inst *scalar_int(Lower *lower, Scope *scope, int64_t value)
+{
+    return value_of(lower, scope, expr_int(lower->pool, value));
+}
+
+/* Tile ordinals [lo, hi) along one key axis that the hull leaves. */
+static void key_tiles(Lower *lower, Scope *scope, const MaskHull *hull, int a, Inst **lo, Inst **hi)
+{
+    ExprPool *pool = lower->pool;
+    const Expr *knob = expr_var(pool, VAR_KNOB(lower->k.knobs[a]), TYPE_INT);
+    const Expr *length = expr_var(pool, VAR_SIZE_N0 + a, TYPE_INT);
+    const Expr *zero = expr_int(pool, 0);
+    *lo = scalar_int(lower, scope, 0);
+    if (hull->lo[a])
+        *lo = value_of(lower, scope, expr_op2(pool, EXPR_DIV, expr_op2(pool, EXPR_MAX, hull->lo[a], zero), knob));
+    const Expr *end = hull->hi[a] ? expr_op2(pool, EXPR_MIN, hull->hi[a], length) : length;
+    const Expr *tiles = expr_op2(pool, EXPR_DIV, expr_op2(pool, EXPR_ADD, end, expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1))), knob);
+    *hi = value_of(lower, scope, tiles);
+}
+
+static const Expr *select_expr(ExprPool *pool, const Expr *c, const Expr *a, const Expr *b)
+{
+    return expr_op3(pool, EXPR_SELECT, c, a, b);
+}
+
+/* The tile's body, where it is known not to be empty. */
+static void sweep_tile(Lower *lower, Scope *tile, Inst *full, double fill, bool wants_visible, SweepBody *body, void *user)
+{
+    ExprPool *pool = lower->pool;
+    int axes[] = {lower->q.axis, lower->k.axis};
+    address_bind_key_rows(lower, tile);
+    Inst *t = build_var(&tile->at, ELEM_TYPE_F32, axes, 2, score_tile(lower, tile));
+    Inst *visible = NULL;
+    tile->at.label = "mask";
+    tile->at.span = lower->spec->mask->span;
+    if (wants_visible)
+        visible = build_var(&tile->at, ELEM_TYPE_F32, axes, 2, value_of(lower, tile, expr_float(pool, 1)));
+    const Expr *is_full = expr_arg(pool, 0, TYPE_BOOL);
+    Inst *partial = build_if(&tile->at, build_map(&tile->at, expr_op1(pool, EXPR_NOT, is_full), &full, 1), false);
+    tile->at.before = partial;
+    Scope *masked = scope_open(lower, tile, partial->body, NULL);
+    /* The keys are bound anew so that what only the element test needs is computed inside this branch. */
+    TileSide keys = lower->k;
+    value_forget(lower);
+    address_bind_key_rows(lower, masked);
+    const Expr *inside = value_name(lower, masked, lower->k.inside, TYPE_BOOL);
+    Inst *seen = value_of(lower, masked, expr_op2(pool, EXPR_AND, feature_expand(lower, lower->spec->mask), inside));
+    Inst *args[] = {seen, t};
+    build_set(&masked->at, t, build_map(&masked->at, select_expr(pool, is_full, expr_arg(pool, 1, TYPE_FLOAT), expr_float(pool, fill)), args, 2));
+    if (visible)
+        build_set(&masked->at, visible, build_map(&masked->at, select_expr(pool, is_full, expr_float(pool, 1), expr_float(pool, 0)), args, 1));
+    lower->k = keys;
+    value_forget(lower);
+    tile->at.before = NULL;
+    tile->at.label = "normalize";
+    tile->at.span = lower->spec->norm.span;
+    body(lower, tile, t, visible, user);
+}
+
+void forward_sweep(Lower *lower, Scope *outer, double fill, bool wants_visible, SweepBody *body, void *user)
+{
+    const Spec *spec = lower->spec;
+    ExprPool *pool = lower->pool;
+    MaskTableUse use = {lower, outer};
+    MaskArrays arrays = {mask_tables_range, &use};
+    MaskBox box = {{0}, {0}, {0}, {0}};
+    for (int a = 0; a < spec->rank; a++) {
+        box.i_lo[a] = lower->q.lo[a];
+        box.i_hi[a] = lower->q.hi[a];
+        lower->key_tile[a] = NULL;
+    }
+    outer->at.label = "mask";
+    outer->at.span = spec->mask->span;
+    MaskHull hull = mask_key_range(spec, &box, &arrays);
+
+    /* One loop an axis; `outer` goes on before the outermost. */
+    Inst *lo[SPEC_MAX_RANK], *hi[SPEC_MAX_RANK], *loops[SPEC_MAX_RANK];
+    for (int a = 0; a < spec->rank; a++)
+        key_tiles(lower, outer, &hull, a, &lo[a], &hi[a]);
+    Builder at = outer->at;
+    for (int a = 0; a < spec->rank; a++) {
+        loops[a] = build_for(&at, lo[a], hi[a], false);
+        at = (Builder){.program = lower->program, .block = loops[a]->body, .span = at.span, .label = at.label};
+    }
+    Inst *outer_before = outer->at.before, *root_before = lower->root->at.before;
+    outer->at.before = loops[0];
+    if (!lower->root->at.before) /* hoisted values stay before whatever encloses this sweep */
+        lower->root->at.before = outer == lower->root ? loops[0] : NULL;
+
+    Scope *bounds = scope_open(lower, outer, at.block, NULL);
+    address_bind_key_bounds(lower, bounds, loops);
+    for (int a = 0; a < spec->rank; a++) {
+        box.j_lo[a] = lower->k.lo[a];
+        box.j_hi[a] = lower->k.hi[a];
+    }
+    use.scope = bounds;
+    MaskClass class = mask_classify(spec, &box, &arrays);
+    /* Full also means that no key of the tile is missing. */
+    const Expr *whole = class.must;
+    for (int a = 0; a < spec->rank; a++) {
+        const Expr *end = expr_op2(pool, EXPR_ADD, value_name(lower, bounds, lower->k.origin[a], TYPE_INT),
+                                   expr_var(pool, VAR_KNOB(lower->k.knobs[a]), TYPE_INT));
+        whole = expr_op2(pool, EXPR_AND, whole, expr_op2(pool, EXPR_LE, end, expr_var(pool, VAR_SIZE_N0 + a, TYPE_INT)));
+    }
+    Inst *full = value_of(lower, bounds, whole);
+    Scope *tile = bounds;
+    if (!(class.may->op == EXPR_BOOL && class.may->value.i)) {
+        Inst *live = build_if(&bounds->at, value_of(lower, bounds, class.may), false);
+        bounds->at.before = live;
+        tile = scope_open(lower, bounds, live->body, NULL);
+    } else {
+        tile = scope_open(lower, bounds, at.block, NULL);
+    }
+    sweep_tile(lower, tile, full, fill, wants_visible, body, user);
+
+    outer->at.before = outer_before;
+    lower->root->at.before = root_before;
+    lower->k.inside = NULL;
+    for (int a = 0; a < spec->rank; a++)
+        lower->key_tile[a] = NULL;
+    value_forget(lower); /* depths were those of this nest */
+}
+
+/* Output and stores ----------------------------------------------------------------------------------------------- */
+
+typedef struct OutputMap {
+    Lower *lower;
+    const Expr *o, *channel; /* the row's element at the output axis */
+    VarId e;
+} OutputMap;
+
+static const Expr *output_leaf(void *user, const Expr *leaf)
+{
+    OutputMap *map = user;
+    Lower *lower = map->lower;
+    if (leaf->op == EXPR_VAR && leaf->index == VAR_C)
+        return map->channel;
+    if (leaf->op != EXPR_ELEM || leaf->index != ELEM_O)
+        return NULL;
+    const Expr *channel = leaf->args[0];
+    if (channel->op != EXPR_VAR || (channel->index != VAR_C && channel->index < VAR_FIRST_BOUND)) {
+        diag_error(lower->diag, leaf->span, "output-channel", "an output row can be read at its own channel or summed over, not permuted");
+        arena_fail(lower->arena);
+    }
+    if (channel->index != VAR_C) /* a reduction over the row runs along the same axis */
+        value_bind_axis(lower, (VarId)channel->index, "e", lower->Ev);
+    return map->o;
+}
+
+static void store_rows(Lower *lower, Inst *o, Inst *const *returns)
+{
+    ExprPool *pool = lower->pool;
+    Scope *root = lower->root;
+    VarId e = expr_fresh_bound(pool);
+    value_bind_axis(lower, e, "e", lower->Ev);
+    const Expr *channel = expr_var(pool, e, TYPE_INT);
+    if (lower->spec->output) {
+        root->at.label = "output";
+        root->at.span = lower->spec->output->span;
+        OutputMap map = {.lower = lower, .o = value_name(lower, root, o, TYPE_FLOAT), .channel = channel, .e = e};
+        o = value_of(lower, root, expr_substitute(pool, feature_expand(lower, lower->spec->output), output_leaf, &map));
+    }
+    root->at.label = "store";
+    o = build_map_as(&root->at, lower->elem, expr_arg(pool, 0, TYPE_FLOAT), &o, 1);
+    Inst *indices[] = {lower->batch, lower->head, value_of(lower, root, lower->q.row), value_of(lower, root, channel)};
+    build_store(&root->at, lower->tensor_o, indices, 4, o, lower->q.inside);
+    for (int r = 0; r < RETURN_KIND_COUNT; r++)
+        if (lower->spec->returns[r] && returns[r])
+            build_store(&root->at, lower->tensor_return[r], indices, 3, returns[r], lower->q.inside);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------- */
+
+static void declare_tensors(Lower *lower)
+{
+    const Spec *spec = lower->spec;
+    Program *program = lower->program;
+    lower->tensor_q = program_tensor(program, (Tensor){.name = "q", .role = ROLE_Q, .elem = lower->elem, .dim_count = 4});
+    lower->tensor_k = program_tensor(program, (Tensor){.name = "k", .role = ROLE_K, .elem = lower->elem, .dim_count = 4});
+    lower->tensor_v = program_tensor(program, (Tensor){.name = "v", .role = ROLE_V, .elem = lower->elem, .dim_count = 4});
+    lower->tensor_o = program_tensor(program, (Tensor){.name = "o", .role = ROLE_O, .elem = lower->elem, .dim_count = 4});
+    for (int r = 0; r < RETURN_KIND_COUNT; r++)
+        if (spec->returns[r])
+            lower->tensor_return[r] = program_tensor(program, (Tensor){.name = return_kind_name((ReturnKind)r), .role = ROLE_RETURN, .index = r,
+                                                                       .elem = ELEM_TYPE_F32, .dim_count = 3});
+    for (int i = 0; i < spec->input_count; i++)
+        lower->tensor_input[i] = program_tensor(program, (Tensor){.name = spec->inputs[i].name, .role = ROLE_INPUT, .index = i,
+                                                                  .elem = spec->inputs[i].type, .dim_count = spec->inputs[i].dim_count});
+    program->param_count = spec->param_count;
+    for (int i = 0; i < spec->param_count; i++) {
+        program->params[i].name = spec->params[i].name;
+        program->params[i].type = spec->params[i].type;
+    }
+}
+
+static bool width_of(Lower *lower, const SpecFeature *feature, int64_t plain, const char *what, int64_t *width)
+{
+    *width = plain;
+    if (!feature->body || !feature->width)
+        return true;
+    if (feature->width->op != EXPR_INT || feature->width->value.i < 1 || feature->width->value.i > 65536) {
+        diag_error(lower->diag, feature->span, "feature-width",
+                   "the width of feature %s must be a number between 1 and 65536 when the kernel is compiled", what);
+        return false;
+    }
+    *width = feature->width->value.i;
+    return true;
+}
+
+static bool supported(Lower *lower)
+{
+    const Spec *spec = lower->spec;
+    if (spec->decay.kind == DECAY_CHANNEL || spec->decay.beta) {
+        diag_error(lower->diag, spec->decay.span, "not-yet", "%s is not compiled yet: only decays per head or per token are",
+                   spec->decay.beta ? "the delta rule" : "a decay per channel");
+        return false;
+    }
+    if (spec->decay.kind == DECAY_SCALAR && spec->rank > 1) {
+        diag_error(lower->diag, spec->decay.span, "decay-rank", "a decay needs a sequence (rank 1), not a grid of rank %d", spec->rank);
+        return false;
+    }
+    return true;
+}
+
+Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E)
+{
+    Lower lower = {.arena = arena, .diag = diag, .pool = spec->pool, .elem = elem, .D = D, .E = E};
+    lower.spec = spec_specialize(arena, spec, D, E);
+    lower.program = program_create(arena, spec->pool, spec->name, spec->rank);
+    lower.program->spec = lower.spec;
+    int64_t q_width;
+    if (!supported(&lower) || !width_of(&lower, &lower.spec->feature_q, D, "q", &q_width) ||
+        !width_of(&lower, &lower.spec->feature_k, D, "k", &lower.Dk) || !width_of(&lower, &lower.spec->feature_v, E, "v", &lower.Ev))
+        return NULL;
+    if (lower.Ev != E) {
+        diag_error(diag, lower.spec->feature_v.span, "feature-width", "feature v gives width %lld, but v and o have width %lld",
+                   (long long)lower.Ev, (long long)E);
+        return NULL;
+    }
+    declare_tensors(&lower);
+    feature_materialize(&lower);
+    mask_tables_prepare(&lower);
+    score_prepare_decay(&lower);
+    Phase *phase = program_phase(lower.program, "attend");
+    address_open(&lower, phase, true, VAR_H);
+    Inst *returns[RETURN_KIND_COUNT] = {NULL};
+    Inst *o = normalize_rows(&lower, lower.root, returns);
+    store_rows(&lower, o, returns);
+    return lower.program;
+}

@@ -1,0 +1,165 @@
+/* The pipeline on one screen: lower, run the passes, emit. The table is the only list of passes, run_pass the only
+ * code that runs one: it checks the stage, runs, verifies, dumps when the letter is on, adds the time. */
+#include "compile.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "attention/lower.h"
+#include "schedule/schedule.h"
+
+typedef struct Compilation {
+    Arena *arena;
+    Diag *diag;
+    const Spec *spec;
+    const CompileOptions *options;
+    Program *program;
+} Compilation;
+
+static void pass_lower(Compilation *c)
+{
+    c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E);
+}
+
+static void pass_simplify(Compilation *c)
+{
+    schedule_simplify(c->program, c->diag);
+}
+
+static void pass_size(Compilation *c)
+{
+    SizeChoice choice;
+    target_tiles(c->options->target, c->options->elem, c->options->D, c->options->E, c->spec->rank, choice.block_m, choice.block_n);
+    static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
+    for (int i = 0; i < c->spec->schedule_count; i++)
+        for (int a = 0; a < SPEC_MAX_RANK; a++)
+            for (int side = 0; side < 2; side++)
+                if (!strcmp(c->spec->schedule[i].key, keys[side][a]))
+                    (side ? choice.block_n : choice.block_m)[a] = c->spec->schedule[i].value;
+    schedule_size(c->program, c->diag, &choice);
+}
+
+typedef struct Pass {
+    char letter;
+    const char *name;
+    void (*run)(Compilation *c);
+    Stage before, after;
+    const char *settles;
+} Pass;
+
+static const Pass passes[] = {
+    {'l', "lower", pass_lower, STAGE_LOGICAL, STAGE_LOGICAL, "what is computed: the mathematics as tiles, loops and loads; first, for there is no Program before"},
+    {'s', "simplify", pass_simplify, STAGE_LOGICAL, STAGE_LOGICAL, "what is computed twice or for nobody: before sizes, so that later passes see each value once"},
+    {'z', "size", pass_size, STAGE_LOGICAL, STAGE_SIZED, "tile boxes: after lowering, because the tile's own axes decide; before emission, which needs numbers"},
+    {'t', "tidy", pass_simplify, STAGE_SIZED, STAGE_SIZED, "what the numbers have made equal or dead"},
+};
+enum { PASS_COUNT = sizeof passes / sizeof *passes };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static bool run_pass(Compilation *c, const Pass *pass)
+{
+    if (c->program && c->program->stage != pass->before) {
+        diag_error(c->diag, SPAN_NONE, "internal", "pass %s needs stage %s, the program is at %s", pass->name, stage_name(pass->before), stage_name(c->program->stage));
+        return false;
+    }
+    double start = now();
+    pass->run(c);
+    double spent = now() - start;
+    if (c->diag->errors || !c->program)
+        return false;
+    FILE *out = c->options->dump_out;
+    if (out && c->options->dump && (strchr(c->options->dump, pass->letter) || strchr(c->options->dump, '*')))
+        fprintf(out, "; after %s\n%s\n", pass->name, program_print(c->program, c->arena));
+    if (out && c->options->time_passes)
+        fprintf(out, "; %-10s %8.3f ms\n", pass->name, spent);
+    if (c->program->stage != pass->after || !program_verify(c->program, c->diag)) {
+        diag_error(c->diag, SPAN_NONE, "internal", "the program is not sound after pass %s: a fault of the compiler, please report it", pass->name);
+        return false;
+    }
+    return true;
+}
+
+/* Inside the door: allocations may unwind from here. */
+static bool run_passes(Compilation *c)
+{
+    for (int i = 0; i < PASS_COUNT; i++)
+        if (!run_pass(c, &passes[i]))
+            return false;
+    if (c->options->symbol)
+        c->program->name = arena_strdup(c->arena, c->options->symbol);
+    return true;
+}
+
+static bool valid_options(Diag *diag, const CompileOptions *options)
+{
+    if (options->D < 1 || options->D > 65536 || options->E < 1 || options->E > 65536) {
+        diag_error(diag, SPAN_NONE, "head-width", "head widths D = %lld, E = %lld must be between 1 and 65536", (long long)options->D, (long long)options->E);
+        return false;
+    }
+    if (options->elem != ELEM_TYPE_F32 && options->elem != ELEM_TYPE_BF16 && options->elem != ELEM_TYPE_F16) {
+        diag_error(diag, SPAN_NONE, "dtype", "q, k, v must be f32, bf16 or f16, not %s", elem_type_name(options->elem));
+        return false;
+    }
+    return true;
+}
+
+static void *through_door(Arena *arena, Diag *diag, const Spec *spec, const CompileOptions *options, bool emit)
+{
+    /* Set before setjmp and not changed after: their values survive the unwinding. */
+    Compilation *c = NULL;
+    jmp_buf door, *outer = arena_arm(arena, &door);
+    if (setjmp(door)) {
+        arena_arm(arena, outer);
+        if (!diag->errors) {
+            if (outer) /* no message can be made here either */
+                arena_fail(arena);
+            diag->errors++;
+        }
+        return NULL;
+    }
+    void *result = NULL;
+    c = ARENA_NEW(arena, Compilation);
+    *c = (Compilation){arena, diag, spec, options, NULL};
+    if (valid_options(diag, options) && run_passes(c))
+        result = emit ? (void *)target_emit(options->target, arena, diag, c->program) : (void *)c->program;
+    arena_arm(arena, outer);
+    return result;
+}
+
+Program *compile_program(Arena *arena, Diag *diag, const Spec *spec, const CompileOptions *options)
+{
+    return through_door(arena, diag, spec, options, false);
+}
+
+Kernel *compile_spec(Arena *arena, Diag *diag, const Spec *spec, const CompileOptions *options)
+{
+    Kernel *kernel = through_door(arena, diag, spec, options, true);
+    if (!kernel)
+        return NULL;
+    kernel->elem = options->elem;
+    kernel->D = options->D;
+    kernel->E = options->E;
+    snprintf(kernel->target, sizeof kernel->target, "%s", options->target->name);
+    return kernel;
+}
+
+char *compile_fingerprint(Arena *arena, const CompileOptions *options)
+{
+    const Target *t = options->target;
+    return arena_printf(arena, "target %s cpu %s features %s triple %s vector %d\ntype %s D %lld E %lld symbol %s\n", t->name, t->cpu, t->features,
+                        t->triple, t->vector_bits, elem_type_name(options->elem), (long long)options->D, (long long)options->E,
+                        options->symbol ? options->symbol : "");
+}
+
+void compile_print_passes(FILE *out)
+{
+    for (int i = 0; i < PASS_COUNT; i++)
+        fprintf(out, "  %c  %-9s %s -> %s: %s\n", passes[i].letter, passes[i].name, stage_name(passes[i].before), stage_name(passes[i].after), passes[i].settles);
+    fprintf(out, "  *  after every pass\n");
+}
