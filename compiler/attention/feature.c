@@ -12,6 +12,12 @@ static bool feature_is_identity(const SpecFeature *feature)
     return feature->body == NULL;
 }
 
+/* Key heads are shared by a group of query heads, unless the map itself differs by query head. */
+static int feature_heads(const SpecFeature *feature)
+{
+    return feature->body && expr_uses(feature->body, VAR_H) ? VAR_H : VAR_G;
+}
+
 typedef struct Replacement {
     Lower *lower;
     const Expr *channel;             /* of the result, instead of VAR_C */
@@ -53,10 +59,11 @@ static int feature_phase(Lower *lower, const SpecFeature *feature, const char *n
 {
     ExprPool *pool = lower->pool;
     Phase *phase = program_phase(lower->program, arena_printf(lower->arena, "feature_%s", name));
-    address_open(lower, phase, false, VAR_G);
+    int heads = feature_heads(feature);
+    address_open(lower, phase, false, heads);
     Tensor made = {.name = arena_printf(lower->arena, "%s_feature", name), .role = ROLE_WORKSPACE, .elem = lower->elem, .dim_count = 4};
     made.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
-    made.extent[1] = (Extent){.size = VAR_SIZE_G, .div_knob = -1, .div = 1, .mul = 1};
+    made.extent[1] = (Extent){.size = heads == VAR_H ? VAR_SIZE_H : VAR_SIZE_G, .div_knob = -1, .div = 1, .mul = 1};
     made.extent[2] = (Extent){.size = VAR_SIZE_N, .div_knob = -1, .div = 1, .mul = 1};
     made.extent[3] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = width};
     int tensor = program_tensor(lower->program, made);
@@ -95,14 +102,15 @@ static const Expr *expand_leaf(void *user, const Expr *leaf)
         return NULL;
     ExprPool *pool = lower->pool;
     const Expr *channel = expr_substitute(pool, leaf->args[0], expand_leaf, user);
-    const Expr *g = expr_var(pool, VAR_G, TYPE_INT);
+    const Expr *heads_k = expr_var(pool, (VarId)feature_heads(&lower->spec->feature_k), TYPE_INT);
+    const Expr *heads_v = expr_var(pool, (VarId)feature_heads(&lower->spec->feature_v), TYPE_INT);
     switch (leaf->index) {
     case ELEM_Q:
         return feature_at(lower, &lower->spec->feature_q, true, lower->tensor_q, channel);
     case ELEM_K:
-        return value_element(lower, lower->tensor_k, g, key_row_of(lower, lower->tensor_k), channel);
+        return value_element(lower, lower->tensor_k, heads_k, key_row_of(lower, lower->tensor_k), channel);
     case ELEM_V:
-        return value_element(lower, lower->tensor_v, g, key_row_of(lower, lower->tensor_v), channel);
+        return value_element(lower, lower->tensor_v, heads_v, key_row_of(lower, lower->tensor_v), channel);
     default:
         return NULL;
     }

@@ -160,7 +160,7 @@ static const Expr *output_leaf(void *user, const Expr *leaf)
     return map->o;
 }
 
-static void store_rows(Lower *lower, Inst *o, Inst *const *returns)
+static void store_rows(Lower *lower, Inst *o, Inst *const *returns, Inst *empty)
 {
     ExprPool *pool = lower->pool;
     Scope *root = lower->root;
@@ -171,7 +171,9 @@ static void store_rows(Lower *lower, Inst *o, Inst *const *returns)
         root->at.label = "output";
         root->at.span = lower->spec->output->span;
         OutputMap map = {.lower = lower, .o = value_name(lower, root, o, TYPE_FLOAT), .channel = channel, .e = e};
-        o = value_of(lower, root, expr_substitute(pool, feature_expand(lower, lower->spec->output), output_leaf, &map));
+        const Expr *row = expr_substitute(pool, feature_expand(lower, lower->spec->output), output_leaf, &map);
+        row = expr_op3(pool, EXPR_SELECT, value_name(lower, root, empty, TYPE_BOOL), expr_float(pool, 0), row);
+        o = value_of(lower, root, row);
     }
     root->at.label = "store";
     o = build_map_as(&root->at, lower->elem, expr_arg(pool, 0, TYPE_FLOAT), &o, 1);
@@ -256,8 +258,8 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
     score_prepare_decay(&lower);
     Phase *phase = program_phase(lower.program, "attend");
     address_open(&lower, phase, true, VAR_H);
-    Inst *returns[RETURN_KIND_COUNT] = {NULL};
-    Inst *o = normalize_rows(&lower, lower.root, returns);
-    store_rows(&lower, o, returns);
+    Inst *returns[RETURN_KIND_COUNT] = {NULL}, *empty;
+    Inst *o = normalize_rows(&lower, lower.root, returns, &empty);
+    store_rows(&lower, o, returns, empty);
     return lower.program;
 }

@@ -104,8 +104,9 @@ void forward_sweep(Lower *lower, Scope *scope, double fill, bool wants_visible, 
 Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E);
 
 /* normalize.c: the row monoid ------------------------------------------------------------------------------------- */
-/* Runs the sweeps that the normaliser needs; gives the finished row o [m, e] and the row statistics asked for. */
-Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns);
+/* Runs the sweeps that the normaliser needs; gives the finished row o [m, e], the row statistics asked for and, when
+ * the spec has an `output`, which rows saw no key (bool [m]). */
+Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns, Inst **empty);
 
 /* mask tables: block minima and maxima of per-token arrays that the predicate reads ------------------------------ */
 void mask_tables_prepare(Lower *lower);

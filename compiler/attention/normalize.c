@@ -139,7 +139,7 @@ static Inst *linear_rows(Rows *r, Inst **returns)
     Scope *s = r->scope;
     if (norm->kind == NORM_SUM || r->lower->spec->returns[RETURN_SUM])
         r->l = row_var(r, 0);
-    if (norm->kind != NORM_NONE)
+    if (norm->kind != NORM_NONE || r->lower->spec->output)
         r->count = row_var(r, 0);
     r->acc = row_accumulator(r);
     forward_sweep(r->lower, s, 0, r->count != NULL, linear_step, r);
@@ -323,24 +323,34 @@ static Inst *entmax_rows(Rows *r, Inst **returns)
 
 /* ------------------------------------------------------------------------------------------------------------------------ */
 
-Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns)
+Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns, Inst **empty)
 {
     Rows rows = {.lower = lower, .scope = scope, .pool = lower->pool};
+    Rows *r = &rows;
+    Inst *o = NULL;
     scope->at.label = "normalize";
     scope->at.span = lower->spec->norm.span;
     switch (lower->spec->norm.kind) {
     case NORM_SOFTMAX:
-        return softmax_rows(&rows, returns);
+        o = softmax_rows(r, returns);
+        break;
     case NORM_NONE:
     case NORM_SUM:
     case NORM_COUNT:
-        return linear_rows(&rows, returns);
+        o = linear_rows(r, returns);
+        break;
     case NORM_MOMENTS:
-        return moments_rows(&rows);
+        o = moments_rows(r);
+        break;
     case NORM_MAX:
-        return max_rows(&rows, returns);
+        o = max_rows(r, returns);
+        break;
     case NORM_ENTMAX:
-        return entmax_rows(&rows, returns);
+        o = entmax_rows(r, returns);
+        break;
     }
-    arena_fail(lower->arena);
+    *empty = NULL;
+    if (lower->spec->output)
+        *empty = rows.count ? map1(scope, op2(r, EXPR_EQ, A(r, 0), F(r, 0)), rows.count) : map1(scope, op2(r, EXPR_EQ, A(r, 0), F(r, -INFINITY)), rows.m);
+    return o;
 }

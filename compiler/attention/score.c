@@ -1,7 +1,9 @@
-/* Scores: t_ij = score(similarity(q'_i, k'_j)) * prod of the decays between j and i.
+/* Scores: t_ij = score(similarity(q'_i, k'_j)) times the decays between j and i (softmax: plus their logs).
  *
  * A decay per head is a factor exp(log_step (i - j)). One that varies by token needs prefix sums G_t of the log
  * steps (a phase of its own): the factor is exp(G_i - G_j), never a quotient of powers, which would overflow. */
+#include <math.h>
+
 #include "lower.h"
 
 typedef struct TokenMap {
@@ -81,7 +83,12 @@ Inst *score_tile(Lower *lower, Scope *scope)
     scope->at.label = "score";
     scope->at.span = spec->score->span;
     const Expr *score = feature_expand(lower, spec->score);
-    if (spec->decay.kind == DECAY_SCALAR)
-        score = expr_op2(pool, EXPR_MUL, score, expr_op1(pool, EXPR_EXP, decay_log(lower)));
+    if (spec->decay.kind == DECAY_SCALAR) {
+        bool softmax = spec->norm.kind == NORM_SOFTMAX; /* its weights are exp(score): the decay's log is added */
+        const Expr *log = decay_log(lower), *after = expr_op2(pool, EXPR_LT, expr_var(pool, VAR_I0, TYPE_INT), expr_var(pool, VAR_J0, TYPE_INT));
+        score = softmax ? expr_op2(pool, EXPR_ADD, score, log) : expr_op2(pool, EXPR_MUL, score, expr_op1(pool, EXPR_EXP, log));
+        /* Keys after the query have no path to it. */
+        score = expr_op3(pool, EXPR_SELECT, after, expr_float(pool, softmax ? -(double)INFINITY : 0), score);
+    }
     return value_of(lower, scope, score);
 }
