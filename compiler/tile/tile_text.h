@@ -1,4 +1,4 @@
-/* The words of the Program's text form that printer, parser and verifier share.
+/* The words of the Program's text form, and the limits, that printer, parser and verifier share.
  *
  *     program causal rank 1 stage sized {
  *       knob block_m = 32                              ; without "= 32" while it is not chosen
@@ -35,6 +35,8 @@ enum {
     TILE_MAX_BRACKETS = 512,    /* and signs in an expression */
     TILE_MAX_OPERATORS = 4096,  /* in an expression */
     TILE_MAX_IDS = 1 << 20,     /* %id is below */
+    TILE_MAX_EXTENT = 1 << 20,  /* of an axis */
+    TILE_MAX_ELEMENTS = 1 << 24, /* of a tile */
     TILE_LET_SIZE = 48,         /* an expression with more nodes, written out, names what it uses twice */
     TILE_SIZE_COUNT = VAR_OFFSET - VAR_SIZE_B + 1
 };
