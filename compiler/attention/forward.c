@@ -82,6 +82,7 @@ void forward_sweep(Lower *lower, Scope *outer, double fill, bool wants_visible, 
         box.i_hi[a] = lower->q.hi[a];
         lower->key_tile[a] = NULL;
     }
+    Builder caller = outer->at;
     outer->at.label = "mask";
     outer->at.span = spec->mask->span;
     MaskHull hull = mask_key_range(spec, &box, &arrays);
@@ -95,10 +96,7 @@ void forward_sweep(Lower *lower, Scope *outer, double fill, bool wants_visible, 
         loops[a] = build_for(&at, lo[a], hi[a], false);
         at = (Builder){.program = lower->program, .block = loops[a]->body, .span = at.span, .label = at.label};
     }
-    Inst *outer_before = outer->at.before, *root_before = lower->root->at.before;
     outer->at.before = loops[0];
-    if (!lower->root->at.before) /* hoisted values stay before whatever encloses this sweep */
-        lower->root->at.before = outer == lower->root ? loops[0] : NULL;
 
     Scope *bounds = scope_open(lower, outer, at.block, NULL);
     address_bind_key_bounds(lower, bounds, loops);
@@ -126,8 +124,7 @@ void forward_sweep(Lower *lower, Scope *outer, double fill, bool wants_visible, 
     }
     sweep_tile(lower, tile, full, fill, wants_visible, body, user);
 
-    outer->at.before = outer_before;
-    lower->root->at.before = root_before;
+    outer->at = caller;
     lower->k.inside = NULL;
     for (int a = 0; a < spec->rank; a++)
         lower->key_tile[a] = NULL;
