@@ -264,6 +264,7 @@ settings:
 
 setting:
     NAME '=' expr                       { $$ = node_named(NODE(parser, NODE_SETTING, @$, $3), $1.name, @1); }
+  | error                               { $$ = node_error(parser, @1); }
   ;
 
 expr:

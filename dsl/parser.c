@@ -67,8 +67,9 @@ static bool begins_item(int token)
     }
 }
 
-/* Keeps the stack of open brackets; gives '}' instead of `token` when a brace is missing before it. */
-static int match_brackets(Parser *parser, int token, Span span)
+/* Keeps the stack of open brackets; gives '}' instead of `token` when a brace is missing before it, which is
+ * reported unless `again`: once for a token that several braces are missing before. */
+static int match_brackets(Parser *parser, int token, Span span, bool again)
 {
     bool top_level = token == ATTENTION || token == DEF || token == IMPORT || token == 0;
     if (top_level || begins_item(token) || token == '}')
@@ -77,6 +78,8 @@ static int match_brackets(Parser *parser, int token, Span span)
                 parser->unclosed = parser->open[parser->depth - 1];
     if (top_level && parser->depth) {
         Span brace = parser->open[--parser->depth].span;
+        if (again)
+            return '}';
         diag_error(parser->diag, span, "missing-brace", "'}' is missing before %s%.*s%s", token ? "'" : "",
                    token ? (int)(span.end - span.begin) : 23, token ? parser->text + span.begin : "the end of the file",
                    token ? "'" : "");
@@ -98,7 +101,8 @@ static int match_brackets(Parser *parser, int token, Span span)
 int dsl_yylex(DSL_YYSTYPE *value, Span *span, Parser *parser)
 {
     int token;
-    if (parser->has_pending) {
+    bool again = parser->has_pending;
+    if (again) {
         token = parser->pending;
         value->token = parser->pending_value;
         *span = parser->pending_span;
@@ -112,7 +116,7 @@ int dsl_yylex(DSL_YYSTYPE *value, Span *span, Parser *parser)
         uint32_t end = (uint32_t)parser->length;
         *span = (Span){parser->source, end, end};
     }
-    int result = parser->stopped ? 0 : match_brackets(parser, token, *span);
+    int result = parser->stopped ? 0 : match_brackets(parser, token, *span, again);
     if (result != token && result) {
         parser->has_pending = true;
         parser->pending = token;

@@ -1,0 +1,22 @@
+/* The tests of dsl/. */
+#include <CUnit/Basic.h>
+
+#include "parsing.h"
+
+int main(void)
+{
+    if (CU_initialize_registry() != CUE_SUCCESS)
+        return 2;
+    diag_suite();
+    parse_suite();
+    print_suite();
+    error_suite();
+    limit_suite();
+    import_suite();
+    std_suite();
+    CU_basic_set_mode(CU_BRM_NORMAL);
+    CU_basic_run_tests();
+    unsigned failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failed ? 1 : 0;
+}
