@@ -338,15 +338,9 @@ const Expr *expr_rebuild(ExprPool *pool, const Expr *like, const Expr *const *ar
     }
 }
 
-/* Memo: Expr -> Expr, as large as what was visited ------------------------------------------------------- */
+/* Memo --------------------------------------------------------------------------------------------------- */
 
-typedef struct Memo {
-    Arena *arena;
-    const Expr **keys, **values;
-    uint32_t size, count;
-} Memo;
-
-static uint32_t memo_slot(const Memo *memo, const Expr *key)
+static uint32_t memo_slot(const ExprMemo *memo, const Expr *key)
 {
     uint32_t at = key->hash & (memo->size - 1);
     while (memo->keys[at] && memo->keys[at] != key)
@@ -354,17 +348,17 @@ static uint32_t memo_slot(const Memo *memo, const Expr *key)
     return at;
 }
 
-static const Expr *memo_get(const Memo *memo, const Expr *key)
+const void *expr_memo_get(const ExprMemo *memo, const Expr *key)
 {
     return memo->size ? memo->values[memo_slot(memo, key)] : NULL;
 }
 
-static void memo_set(Memo *memo, const Expr *key, const Expr *value)
+void expr_memo_set(ExprMemo *memo, const Expr *key, const void *value)
 {
     if (memo->count * 2 >= memo->size) {
-        Memo grown = {.arena = memo->arena, .size = memo->size ? memo->size * 2 : 32, .count = memo->count};
+        ExprMemo grown = {.arena = memo->arena, .size = memo->size ? memo->size * 2 : 32, .count = memo->count};
         grown.keys = ARENA_ARRAY(memo->arena, const Expr *, grown.size);
-        grown.values = ARENA_ARRAY(memo->arena, const Expr *, grown.size);
+        grown.values = ARENA_ARRAY(memo->arena, const void *, grown.size);
         for (uint32_t at = 0; at < memo->size; at++)
             if (memo->keys[at]) {
                 uint32_t to = memo_slot(&grown, memo->keys[at]);
@@ -385,7 +379,7 @@ typedef struct Substitution {
     ExprPool *pool;
     const Expr *(*map)(void *user, const Expr *leaf);
     void *user;
-    Memo memo;
+    ExprMemo memo;
 } Substitution;
 
 typedef struct Rename { int32_t from; const Expr *to; } Rename;
@@ -424,7 +418,7 @@ static const Expr *substitute(Substitution *s, const Expr *e)
     bool renaming = s->map == map_rename;
     if (renaming && !expr_set_has(e->free_bound, ((Rename *)s->user)->from))
         return e;
-    const Expr *result = memo_get(&s->memo, e);
+    const Expr *result = expr_memo_get(&s->memo, e);
     if (result)
         return result;
     const Expr *args[EXPR_MAX_ARGS];
@@ -453,7 +447,7 @@ static const Expr *substitute(Substitution *s, const Expr *e)
         }
         result = changed ? expr_rebuild(s->pool, e, args) : e;
     }
-    memo_set(&s->memo, e, result);
+    expr_memo_set(&s->memo, e, result);
     return result;
 }
 

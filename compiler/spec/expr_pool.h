@@ -37,6 +37,20 @@ ExprType expr_operand_type(ExprOp op, const Expr *const *args);
 /* An equal expression that is simpler, or NULL: folding and the algebraic laws (expr_rules.c). */
 const Expr *expr_simplify(ExprPool *pool, ExprOp op, ExprType type, const Expr *const *args);
 
+/* Expr -> pointer, as large as what was put in. Start with {.arena = arena}. */
+typedef struct ExprMemo {
+    Arena *arena;
+    const Expr **keys;
+    const void **values;
+    uint32_t size, count;
+} ExprMemo;
+const void *expr_memo_get(const ExprMemo *memo, const Expr *key);
+void expr_memo_set(ExprMemo *memo, const Expr *key, const void *value);
+
+/* Known to be at least 0 (or 1) for every value of its leaves; sizes are at least 1. False: not known. */
+bool expr_nonnegative(const Expr *e);
+bool expr_positive(const Expr *e);
+
 /* constant + sum of coef[k] * term[k]; terms in canonical order, none of them a sum or a constant multiple. */
 typedef struct ExprLinear {
     int64_t constant;

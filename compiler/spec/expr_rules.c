@@ -283,9 +283,15 @@ static const Expr *int_comparison(ExprPool *pool, ExprOp op, const Expr *a, cons
 
 static const Expr *comparison(ExprPool *pool, ExprOp op, const Expr *const *args)
 {
-    if (args[0]->type == TYPE_INT)
-        return int_comparison(pool, op, args[0], args[1]);
-    return op == EXPR_LT && args[0] == args[1] ? expr_bool(pool, false) : NULL; /* NaN < NaN is false too */
+    const Expr *a = args[0], *b = args[1];
+    bool remainders = (op == EXPR_EQ || op == EXPR_NE) && a->op == EXPR_MOD && b->op == EXPR_MOD;
+    if (remainders && a->type == TYPE_INT && a->args[1] == b->args[1]) { /* i % d == j % d is (i - j) % d == 0 */
+        const Expr *difference = expr_op2(pool, EXPR_SUB, a->args[0], b->args[0]);
+        return expr_op2(pool, op, expr_op2(pool, EXPR_MOD, difference, a->args[1]), expr_int(pool, 0));
+    }
+    if (a->type == TYPE_INT)
+        return int_comparison(pool, op, a, b);
+    return op == EXPR_LT && a == b ? expr_bool(pool, false) : NULL; /* NaN < NaN is false too */
 }
 
 static const Expr *negation(ExprPool *pool, const Expr *a)
