@@ -104,7 +104,8 @@ typedef struct Spec {
     SpecDecay decay;
     const Expr *output;                /* float, over ELEM_O(channel), VAR_C, I*; NULL: the row itself */
     bool returns[RETURN_KIND_COUNT];
-    struct { const char *key; int64_t value; Span span; } schedule[16]; /* from `schedule` and --set */
+    /* From `schedule TARGET { ... }` and, with target NULL and last, so that it wins, from --set. */
+    struct { const char *key, *target; int64_t value; Span span; } schedule[16];
     int schedule_count;
 } Spec;
 
