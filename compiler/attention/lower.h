@@ -67,8 +67,6 @@ int value_bind_axis(Lower *lower, VarId bound, const char *name, int64_t extent)
 const Expr *value_name(Lower *lower, Scope *scope, Inst *inst, ExprType type);
 /* Element (b, h, row, channel) of a Program tensor as a leaf. */
 const Expr *value_element(Lower *lower, int tensor, const Expr *head, const Expr *row, const Expr *channel);
-/* Small helpers over instructions: fn(args...) as one map; e uses ARG(k). */
-Inst *value_map(Lower *lower, Scope *scope, const Expr *e, Inst *const *args, int count);
 
 /* address.c: where a tile's rows are -------------------------------------------------------------------------- */
 /* Opens a phase over (b, head, tiles of the queries or of the keys): binds B, lengths, the tile's rows and, by

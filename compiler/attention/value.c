@@ -242,12 +242,6 @@ static const Expr *fuse(Fusion *f, const Expr *e, bool top)
     return result;
 }
 
-Inst *value_map(Lower *lower, Scope *scope, const Expr *e, Inst *const *args, int count)
-{
-    (void)lower;
-    return build_map(&scope->at, e, args, count);
-}
-
 const Expr *value_name(Lower *lower, Scope *scope, Inst *inst, ExprType type)
 {
     const Expr *var = expr_var(lower->pool, expr_fresh_bound(lower->pool), type);
