@@ -222,6 +222,14 @@ static bool width_of(Lower *lower, const SpecFeature *feature, int64_t plain, co
 static bool supported(Lower *lower)
 {
     const Spec *spec = lower->spec;
+    for (int p = 0; p < spec->param_count; p++) {
+        const SpecParam *param = &spec->params[p];
+        if (param->hidden && param->value.i < 1) {
+            Message *message = diag_error(lower->diag, param->span, "extent-unset", "the extent '%s' of an input is part of the kernel and is not given", param->name);
+            diag_fix(lower->diag, message, "give it when the kernel is made: --set %s=64", param->name);
+            return false;
+        }
+    }
     if (spec->decay.kind == DECAY_CHANNEL || spec->decay.beta) {
         diag_error(lower->diag, spec->decay.span, "not-yet", "%s is not compiled yet: only decays per head or per token are",
                    spec->decay.beta ? "the delta rule" : "a decay per channel");

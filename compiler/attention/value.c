@@ -349,9 +349,9 @@ static Inst *load_input(Lower *lower, Scope *scope, const Expr *e)
             const SpecDim *dim = &input->dims[i];
             const Expr *index = e->args[i];
             bool direct = false, token = dim->kind == DIM_T || dim->kind == DIM_J || dim->kind == DIM_I;
-            if (token) { /* the position of a row of this tile is inside when the row is */
-                const Expr *i0 = expr_var(pool, VAR_I0, TYPE_INT), *j0 = expr_var(pool, VAR_J0, TYPE_INT);
-                direct = lower->spec->rank == 1 && (index == i0 || (index == j0 && dim->kind != DIM_I));
+            if (token) { /* the position of a row of this tile is inside when the row is; a query's may pass the last key */
+                const Expr *own = expr_var(pool, dim->kind == DIM_I ? VAR_I0 : VAR_J0, TYPE_INT);
+                direct = lower->spec->rank == 1 && index == own;
             }
             if (dim->kind == DIM_B || dim->kind == DIM_H || dim->kind == DIM_G)
                 direct = index->op == EXPR_VAR;

@@ -1,4 +1,5 @@
-/* Specialising: D, E and the params that are `const` become numbers, so that widths and windows fold. */
+/* Specialising: D, E, the params that are `const` and the free extents of inputs become numbers, so that widths and
+ * windows fold. */
 #include "spec.h"
 
 typedef struct Known {
@@ -14,7 +15,7 @@ static const Expr *known_leaf(void *user, const Expr *leaf)
         return expr_int(pool, known->D);
     if (leaf->op == EXPR_VAR && leaf->index == VAR_SIZE_E)
         return expr_int(pool, known->E);
-    if (leaf->op == EXPR_PARAM && known->spec->params[leaf->index].constant) {
+    if (leaf->op == EXPR_PARAM && (known->spec->params[leaf->index].constant || known->spec->params[leaf->index].hidden)) {
         const SpecParam *param = &known->spec->params[leaf->index];
         if (param->type == TYPE_FLOAT)
             return expr_float(pool, param->value.f);
