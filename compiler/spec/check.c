@@ -68,7 +68,7 @@ static void take_axes(Checker *c, const Node *attention)
     }
 }
 
-/* Settings that are no params are schedule keys, or mistakes. */
+/* Settings that are no params are extents of free dimensions, schedule keys, or mistakes. */
 static void take_settings(Checker *c, const Node *items, const SpecSetting *settings, int count)
 {
     Spec *spec = c->spec;
@@ -84,9 +84,10 @@ static void take_settings(Checker *c, const Node *items, const SpecSetting *sett
             }
         if (param)
             continue;
+        int free_dim = find_free(c, settings[n].name);
         for (int k = 0; schedule_keys[k]; k++)
             names[name_count++] = schedule_keys[k];
-        if (!check_schedule_key(settings[n].name)) {
+        if (free_dim < 0 && !check_schedule_key(settings[n].name)) {
             const char *near = diag_nearest(settings[n].name, names, name_count);
             Message *m = check_error(c, SPAN_NONE, "unknown-setting",
                                      "'%s' is no param of '%s' and no schedule key", settings[n].name, spec->name);
@@ -100,6 +101,8 @@ static void take_settings(Checker *c, const Node *items, const SpecSetting *sett
         if (end == settings[n].value || *end || errno || value < 1) {
             check_error(c, SPAN_NONE, "bad-setting", "'%s' cannot be set to '%s': it is a positive number", settings[n].name,
                         settings[n].value);
+        } else if (free_dim >= 0) { /* not at launch: kernels are made for one extent */
+            spec->params[free_dim].value.i = value;
         } else if (spec->schedule_count == sizeof spec->schedule / sizeof *spec->schedule) {
             check_error(c, SPAN_NONE, "too-large", "too many settings");
         } else {

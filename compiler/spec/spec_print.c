@@ -27,7 +27,8 @@ static void write_params(Writer *w)
         if (p->hidden && !w->canonical)
             continue;
         text_add(w->out, "    param %s%s: %s", p->constant ? "const " : "", w->names.params[k], types[p->type]);
-        if (p->constant || (p->has_default && !w->canonical))
+        bool fixed = p->constant || (p->hidden && p->value.i > 0);
+        if (fixed || (p->has_default && !w->canonical))
             write_expr(w, " = ",
                        p->type == TYPE_FLOAT ? expr_float(pool, p->value.f)
                        : p->type == TYPE_INT ? expr_int(pool, p->value.i)
