@@ -341,6 +341,22 @@ static void parse_param(Parser *p)
     program->params[program->param_count++].type = type;
 }
 
+static ElemType parse_elem(Parser *p)
+{
+    const char *names[ELEM_TYPE_F16 + 1];
+    for (int k = 0; k <= ELEM_TYPE_F16; k++)
+        names[k] = elem_type_name((ElemType)k);
+    return (ElemType)parse_choice(p, "an element type", names, ELEM_TYPE_F16 + 1);
+}
+
+static int parse_return(Parser *p)
+{
+    const char *names[RETURN_KIND_COUNT];
+    for (int k = 0; k < RETURN_KIND_COUNT; k++)
+        names[k] = return_kind_name((ReturnKind)k);
+    return parse_choice(p, "a returned quantity", names, RETURN_KIND_COUNT);
+}
+
 static void parse_tensor(Parser *p)
 {
     Span span = p->token.span;
@@ -348,12 +364,12 @@ static void parse_tensor(Parser *p)
     parse_expect(p, ":");
     tensor.role = (TensorRole)parse_choice(p, "a tensor's role", tile_role_names, ROLE_WORKSPACE + 1);
     if (tensor.role == ROLE_RETURN)
-        tensor.index = parse_choice(p, "a returned quantity", tile_return_names, RETURN_KIND_COUNT);
+        tensor.index = parse_return(p);
     else if (tensor.role == ROLE_INPUT)
         tensor.index = parse_small(p, "an input's position", SPEC_MAX_INPUTS - 1);
     else if (tensor.role == ROLE_WORKSPACE)
         tensor.index = parse_small(p, "a workspace's number", PROGRAM_MAX_TENSORS - 1);
-    tensor.elem = (ElemType)parse_choice(p, "an element type", tile_elem_names, ELEM_TYPE_F16 + 1);
+    tensor.elem = parse_elem(p);
     parse_expect(p, "[");
     while (!parse_is(p, "]") && !p->failed) {
         if (tensor.dim_count == SPEC_MAX_DIMS) {
@@ -433,7 +449,7 @@ static void define(Parser *p, Token name, Inst *inst)
 
 static TileType parse_type(Parser *p)
 {
-    TileType type = {.elem = (ElemType)parse_choice(p, "an element type", tile_elem_names, ELEM_TYPE_F16 + 1)};
+    TileType type = {.elem = parse_elem(p)};
     if (parse_accept(p, "[")) {
         do {
             Span span = p->token.span;

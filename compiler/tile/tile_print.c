@@ -9,11 +9,9 @@
 const char *const tile_size_names[] = {"B",  "H",  "G",  "M",  "N",  "D",  "E",
                                        "M0", "M1", "M2", "N0", "N1", "N2", "offset"};
 const char *const tile_role_names[] = {"q", "k", "v", "o", "return", "input", "workspace"};
-const char *const tile_return_names[] = {"lse", "max", "sum"};
 const char *const tile_reduce_names[] = {"sum", "max", "min", "or", "and"};
 const char *const tile_seq_names[] = {"q_begin", "q_length", "k_begin", "k_length"};
 const char *const tile_type_names[] = {"bool", "int", "float"};
-const char *const tile_elem_names[] = {"bool", "i32", "i64", "f32", "bf16", "f16"};
 
 bool tile_word_reserved(const Program *program, const char *word)
 {
@@ -74,7 +72,7 @@ static void print_axis(Text *out, const Program *program, int axis)
 
 static void print_type(Text *out, const Program *program, const TileType *type)
 {
-    text_add(out, "%s", (unsigned)type->elem <= ELEM_TYPE_F16 ? tile_elem_names[type->elem] : "?");
+    text_add(out, "%s", (unsigned)type->elem <= ELEM_TYPE_F16 ? elem_type_name(type->elem) : "?");
     for (int k = 0; k < type->axis_count && k < TILE_MAX_AXES; k++) {
         text_add(out, k ? ", " : "[");
         print_axis(out, program, type->axis[k]);
@@ -482,10 +480,10 @@ static void print_tensor(Text *out, const Program *program, const Tensor *tensor
     print_name(out, tensor->name);
     text_add(out, " : %s ", (unsigned)tensor->role <= ROLE_WORKSPACE ? tile_role_names[tensor->role] : "?");
     if (tensor->role == ROLE_RETURN)
-        text_add(out, "%s ", (unsigned)tensor->index < RETURN_KIND_COUNT ? tile_return_names[tensor->index] : "?");
+        text_add(out, "%s ", (unsigned)tensor->index < RETURN_KIND_COUNT ? return_kind_name((ReturnKind)tensor->index) : "?");
     else if (tensor->role == ROLE_INPUT || tensor->role == ROLE_WORKSPACE)
         text_add(out, "%d ", tensor->index);
-    text_add(out, "%s [", (unsigned)tensor->elem <= ELEM_TYPE_F16 ? tile_elem_names[tensor->elem] : "?");
+    text_add(out, "%s [", (unsigned)tensor->elem <= ELEM_TYPE_F16 ? elem_type_name(tensor->elem) : "?");
     for (int k = 0; k < tensor->dim_count && k < SPEC_MAX_DIMS; k++) {
         text_add(out, k ? ", " : "");
         print_extent(out, program, &tensor->extent[k]);

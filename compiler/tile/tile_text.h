@@ -43,11 +43,9 @@ enum {
 
 extern const char *const tile_size_names[TILE_SIZE_COUNT];  /* by VarId - VAR_SIZE_B: B, H, .., M0, .., offset */
 extern const char *const tile_role_names[ROLE_WORKSPACE + 1];
-extern const char *const tile_return_names[RETURN_KIND_COUNT];
 extern const char *const tile_reduce_names[REDUCE_AND + 1];
 extern const char *const tile_seq_names[SEQ_K_LENGTH + 1];
 extern const char *const tile_type_names[TYPE_FLOAT + 1];   /* of params */
-extern const char *const tile_elem_names[ELEM_TYPE_F16 + 1];
 
 /* How tightly operators bind, and the level of an infix one (0 for others). */
 enum { LEVEL_OR = 1, LEVEL_AND, LEVEL_NOT, LEVEL_COMPARE, LEVEL_ADD, LEVEL_MUL, LEVEL_NEG, LEVEL_POW, LEVEL_ATOM };

@@ -353,7 +353,7 @@ static void check_access(Verifier *v)
         const Inst *value = inst->args[indices];
         if (elem_class(value->type.elem) != elem_class(tensor->elem))
             complain(v, "the value is %s, '%s' holds %s", type_name(v, &value->type), tensor->name,
-                     tile_elem_names[tensor->elem]);
+                     elem_type_name(tensor->elem));
         if (!axes_within(&value->type, &access))
             complain(v, "the value has an axis that no index has");
         if (tensor->role == ROLE_Q || tensor->role == ROLE_K || tensor->role == ROLE_V || tensor->role == ROLE_INPUT)
@@ -362,7 +362,7 @@ static void check_access(Verifier *v)
         ElemType elem = tensor->elem == ELEM_TYPE_I32 ? ELEM_TYPE_I64 : tensor->elem;
         if (inst->type.elem != elem)
             complain(v, "the value is %s, '%s' holds %s", type_name(v, &inst->type), tensor->name,
-                     tile_elem_names[tensor->elem]);
+                     elem_type_name(tensor->elem));
     }
 }
 

@@ -1,0 +1,17 @@
+#include "tiling.h"
+
+int main(void)
+{
+    if (CU_initialize_registry() != CUE_SUCCESS)
+        return 2;
+    text_tests();
+    verify_tests();
+    run_tests();
+    lane_tests();
+    kernel_tests();
+    CU_basic_set_mode(CU_BRM_NORMAL);
+    CU_basic_run_tests();
+    unsigned failed = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failed ? 1 : 0;
+}
