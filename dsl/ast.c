@@ -73,7 +73,7 @@ Node *ast_main(const Ast *ast)
     return ast->files[ast->file_count - 1].node;
 }
 
-/* The tree's size is counted as a walk sees it, that is with the shared middles of chained comparisons twice. */
+/* The tree's size is counted as a walk sees it, that is with the shared middle of a chain twice. */
 static void count_child(Parser *parser, Node *node, const Node *child)
 {
     if (!child)
@@ -82,7 +82,8 @@ static void count_child(Parser *parser, Node *node, const Node *child)
         node->height = child->height + 1;
     node->size += child->size;
     if (node->size > DSL_MAX_NODES)
-        parser_stop(parser, node->span, "too-many-nodes", "the file has more than %d nodes; split it", DSL_MAX_NODES);
+        parser_stop(parser, node->span, "too-many-nodes", "the file has more than %d nodes; split it",
+                    DSL_MAX_NODES);
     if (node->height > DSL_MAX_NESTING)
         parser_stop(parser, node->span, "nesting", "nested more than %d deep", DSL_MAX_NESTING);
 }

@@ -1,7 +1,7 @@
 /* The syntax tree: what was written, nothing more. One struct for every kind; ast_nodes.def says what the
- * fields of each kind mean. Trees are at most DSL_MAX_NESTING high and a walk of one visits at most DSL_MAX_NODES
- * nodes, so it may recurse. A node may have two parents in two places only: the middle of a chained comparison,
- * and a FILE that is imported (a walk does not follow imports). */
+ * fields of each kind mean. Trees are at most DSL_MAX_NESTING high and a walk of one visits at most
+ * DSL_MAX_NODES nodes, so it may recurse. A node may have two parents in two places only: the middle of a
+ * chained comparison, and a FILE that is imported (a walk does not follow imports). */
 #ifndef ATTUNE_AST_H
 #define ATTUNE_AST_H
 
@@ -70,8 +70,8 @@ int node_precedence(NodeKind kind);
 /* Same kinds, names, numbers, flags and children; spans and comments do not count, nor what is imported. */
 bool node_equal(const Node *a, const Node *b);
 
-/* The canonical text of one file, comments kept (what `attune fmt` writes). In the arena; NULL for a file with
- * errors in it. Printing the parse of a printed text gives the same text. */
+/* The canonical text of one file, comments kept (what `attune fmt` writes). In the arena; NULL for a file
+ * with errors in it. Printing the parse of a printed text gives the same text. */
 char *ast_print(Arena *arena, const Diag *diag, const AstFile *file);
 /* One expression (or any other node) on one line, for messages and dumps. */
 char *node_print(Arena *arena, const Node *node);

@@ -1,13 +1,13 @@
 /* The canonical text of a tree: one item a line, four blanks a level, lines of at most LINE columns where an
- * expression can be broken, comments where they were. What it prints parses to the same tree, and printing that
- * gives the same text again. */
+ * expression can be broken, comments where they were. What it prints parses to the same tree, and printing
+ * that gives the same text again. */
 #include <string.h>
 
 #include "dsl/ast.h"
 
 enum { LINE = 100, INDENT = 4 };
 
-/* Where flat text goes: into `text`, or, when that is NULL, it is only measured, up to a little past `limit`. */
+/* Where flat text goes: into `text`, or, when that is NULL, it is only measured, to a little past `limit`. */
 typedef struct Out {
     Text *text;
     int width, limit;
@@ -362,7 +362,8 @@ static bool wants_lines(const Node *node)
 {
     if (!node)
         return false;
-    if ((node->kind == NODE_LET_IN || node->kind == NODE_IF) && node->child[node->count - 1]->kind == node->kind)
+    if ((node->kind == NODE_LET_IN || node->kind == NODE_IF) &&
+        node->child[node->count - 1]->kind == node->kind)
         return true;
     for (int i = 0; i < node->count; i++)
         if (wants_lines(node->child[i]))
@@ -543,8 +544,8 @@ static void print_item(Printer *printer, const Node *node, int indent)
     flat_head(&(Out){.text = &printer->text}, node);
     printer->fresh = false;
     if (expression) {
-        bool own_lines = printer->text.data[printer->text.length - 2] == '=' || expression->kind == NODE_LET_IN ||
-                         expression->kind == NODE_IF;
+        bool own_lines = printer->text.data[printer->text.length - 2] == '=' ||
+                         expression->kind == NODE_LET_IN || expression->kind == NODE_IF;
         if (own_lines && (expression->kind == NODE_LET_IN || !fits(printer, expression, 0))) {
             printer->text.length--; /* the blank after '=' or the word */
             newline(printer, indent + INDENT);

@@ -26,8 +26,11 @@ int diag_add_source(Diag *diag, const char *name, const char *text, size_t lengt
     for (size_t i = 0; i < length; i++)
         lines += text[i] == '\n';
     uint32_t *begin = ARENA_ARRAY(diag->arena, uint32_t, lines);
-    Source source = {.name = arena_strdup(diag->arena, name), .text = arena_strndup(diag->arena, text, length),
-                     .length = length, .line_begin = begin, .line_count = lines};
+    Source source = {.name = arena_strdup(diag->arena, name),
+                     .text = arena_strndup(diag->arena, text, length),
+                     .length = length,
+                     .line_begin = begin,
+                     .line_count = lines};
     uint32_t line = 0;
     for (size_t i = 0; i < length; i++)
         if (text[i] == '\n')
@@ -39,7 +42,8 @@ int diag_add_source(Diag *diag, const char *name, const char *text, size_t lengt
     return diag->source_count++;
 }
 
-static Message *add(Diag *diag, DiagSeverity severity, Span span, const char *id, const char *format, va_list args)
+static Message *add(Diag *diag, DiagSeverity severity, Span span, const char *id, const char *format,
+                    va_list args)
 {
     Message *message = ARENA_NEW(diag->arena, Message);
     *message = (Message){.severity = severity, .span = span, .id = id};
@@ -80,7 +84,8 @@ Message *diag_warn(Diag *diag, Span span, const char *id, const char *format, ..
         return NULL;
     va_list args;
     va_start(args, format);
-    Message *message = add(diag, diag->warnings_are_errors ? DIAG_ERROR : DIAG_WARNING, span, id, format, args);
+    Message *message =
+        add(diag, diag->warnings_are_errors ? DIAG_ERROR : DIAG_WARNING, span, id, format, args);
     va_end(args);
     return message;
 }
@@ -101,7 +106,8 @@ void diag_out_of_memory(Diag *diag)
     diag->errors++;
     if (diag->reserve.text)
         return; /* said already */
-    diag->reserve = (Message){.severity = DIAG_ERROR, .span = SPAN_NONE, .id = "out-of-memory", .text = "out of memory"};
+    diag->reserve =
+        (Message){.severity = DIAG_ERROR, .span = SPAN_NONE, .id = "out-of-memory", .text = "out of memory"};
     if (diag->last)
         diag->last->next = &diag->reserve;
     else

@@ -1,8 +1,11 @@
-/* How diagnostics look: text with the source line and a caret, or JSON for an editor. Allocates nothing when it
- * prints to a file, so that "out of memory" can be printed too. Bytes that are no text never reach the terminal. */
+/* How diagnostics look: text with the source line and a caret, or JSON for an editor. Allocates nothing when
+ * it prints to a file, so that "out of memory" can be printed too. Bytes that are no text never reach the
+ * terminal. */
 #include "dsl/diag.h"
 
 #include <string.h>
+
+#include "dsl/source.h"
 
 /* Where output goes: exactly one is set. */
 typedef struct Sink {
@@ -30,28 +33,11 @@ static void put_number(Sink sink, long number)
     put_bytes(sink, digits, (size_t)length);
 }
 
-/* The length of the valid UTF-8 sequence at `at`, or 0. */
-static size_t sequence(const char *at, size_t left)
-{
-    unsigned char first = (unsigned char)*at;
-    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    if (length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if (((unsigned char)at[i] & 0xc0) != 0x80)
-            return 0;
-    unsigned char second = length > 1 ? (unsigned char)at[1] : 0;
-    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second >= 0xa0) || (first == 0xf0 && second < 0x90) ||
-        (first == 0xf4 && second >= 0x90))
-        return 0;
-    return length;
-}
-
 /* Text for a terminal: one column a code point; tabs as blanks, everything unprintable as '?'. */
 static void put_clean(Sink sink, const char *text, size_t length)
 {
     for (size_t at = 0; at < length;) {
-        size_t step = sequence(text + at, length - at);
+        size_t step = source_sequence(text + at, length - at);
         unsigned char first = (unsigned char)text[at];
         bool control = step == 1 && (first < 0x20 || first == 0x7f);
         /* U+0080 ... U+009F are control characters too. */
@@ -86,7 +72,8 @@ static const char *severity_color(DiagSeverity severity)
 }
 
 /* The source line with the range underlined; of a long line only the part around the caret. */
-static void put_line(Sink sink, const Diag *diag, Span span, int line, int column, DiagSeverity severity, bool color)
+static void put_line(Sink sink, const Diag *diag, Span span, int line, int column, DiagSeverity severity,
+                     bool color)
 {
     enum { WINDOW = 120, LEAD = 40 };
     const Source *source = &diag->sources[span.file];
@@ -168,7 +155,7 @@ static void put_string(Sink sink, const char *text)
     size_t length = strlen(text);
     put(sink, "\"");
     for (size_t at = 0; at < length;) {
-        size_t step = sequence(text + at, length - at);
+        size_t step = source_sequence(text + at, length - at);
         unsigned char first = (unsigned char)text[at];
         if (!step) {
             put(sink, "\\ufffd");

@@ -9,7 +9,6 @@
 typedef struct Loaded {
     const char *name;
     Node *node;
-    Span imported_at;
     bool done; /* false: being parsed, so an import of it is a cycle */
 } Loaded;
 
@@ -28,18 +27,18 @@ static Node *load(Loader *loader, DslText text, Span imported_at);
 static bool check_bytes(Loader *loader, int source, DslText text)
 {
     if (text.length > DSL_MAX_BYTES) {
-        diag_error(loader->diag, (Span){source, 0, 0}, "file-too-large", "the file has more than %d bytes; at most 1 MiB "
-                   "is allowed", DSL_MAX_BYTES);
+        diag_error(loader->diag, (Span){source, 0, 0}, "file-too-large",
+                   "the file has more than %d bytes; at most 1 MiB is allowed",
+                   DSL_MAX_BYTES);
         return false;
     }
-    size_t bad_length;
     const char *why;
-    size_t at = source_check(text.text, text.length, &bad_length, &why);
+    size_t at = source_check(text.text, text.length, &why);
     if (at == text.length)
         return true;
-    Span span = {source, (uint32_t)at, (uint32_t)(at + bad_length)};
-    diag_error(loader->diag, span, "not-text", "%s (byte 0x%02x at offset %zu); a source file is UTF-8 text", why,
-               (unsigned char)text.text[at], at);
+    Span span = {source, (uint32_t)at, (uint32_t)at + 1};
+    diag_error(loader->diag, span, "not-text", "%s (byte 0x%02x at offset %zu); a source file is UTF-8 text",
+               why, (unsigned char)text.text[at], at);
     return false;
 }
 
@@ -65,8 +64,9 @@ static bool find_import(Loader *loader, const char *importer, const Node *import
     if (!own && loader->options && loader->options->resolve &&
         loader->options->resolve(loader->options->user, loader->arena, importer, path, found, &why))
         return true;
-    Message *message = diag_error(loader->diag, import->name_span, "import-not-found", "cannot import \"%s\": %s", path,
-                                  why ? why : own ? "the language's library has no such file" : "no such file");
+    Message *message =
+        diag_error(loader->diag, import->name_span, "import-not-found", "cannot import \"%s\": %s", path,
+                   why ? why : own ? "the language's library has no such file" : "no such file");
     const char *near = diag_nearest(path, names, count);
     if (near)
         diag_fix(loader->diag, message, "did you mean \"%s\"?", near);
@@ -79,8 +79,8 @@ static void report_cycle(Loader *loader, int at, const Node *import)
     for (int i = at; i < loader->count; i++)
         if (!loader->loaded[i].done)
             text_add(&path, "%s imports ", loader->loaded[i].name);
-    diag_error(loader->diag, import->name_span, "import-cycle", "%s%s: imports must not form a cycle", path.data,
-               loader->loaded[at].name);
+    diag_error(loader->diag, import->name_span, "import-cycle", "%s%s: imports must not form a cycle",
+               path.data, loader->loaded[at].name);
 }
 
 static void load_import(Loader *loader, const char *importer, Node *import)
@@ -98,7 +98,8 @@ static void load_import(Loader *loader, const char *importer, Node *import)
         return;
     }
     if (loader->count == DSL_MAX_FILES) {
-        diag_error(loader->diag, import->name_span, "too-many-files", "more than %d files are imported", DSL_MAX_FILES);
+        diag_error(loader->diag, import->name_span, "too-many-files", "more than %d files are imported",
+                   DSL_MAX_FILES);
         return;
     }
     import->child[0] = load(loader, found, import->name_span);
@@ -107,12 +108,16 @@ static void load_import(Loader *loader, const char *importer, Node *import)
 static Node *load(Loader *loader, DslText text, Span imported_at)
 {
     int slot = loader->count++;
-    loader->loaded[slot] = (Loaded){.name = text.name, .imported_at = imported_at};
+    loader->loaded[slot] = (Loaded){.name = text.name};
     bool too_large = text.length > DSL_MAX_BYTES;
     int source = diag_add_source(loader->diag, text.name, text.text, too_large ? 0 : text.length);
     Parser *parser = ARENA_NEW(loader->arena, Parser);
-    *parser = (Parser){.arena = loader->arena, .diag = loader->diag, .names = loader->ast->names, .source = source,
-                       .text = loader->diag->sources[source].text, .length = text.length};
+    *parser = (Parser){.arena = loader->arena,
+                       .diag = loader->diag,
+                       .names = loader->ast->names,
+                       .source = source,
+                       .text = loader->diag->sources[source].text,
+                       .length = text.length};
     int errors = loader->diag->errors;
     if (check_bytes(loader, source, text))
         parser_run(parser);
@@ -128,12 +133,13 @@ static Node *load(Loader *loader, DslText text, Span imported_at)
         diag_note(loader->diag, imported_at, "\"%s\" is imported here", text.name);
     loader->loaded[slot].node = file;
     loader->loaded[slot].done = true;
-    loader->ast->files[loader->ast->file_count++] =
-        (AstFile){.node = file, .source = source, .comments = parser->comments, .comment_count = parser->comment_count};
+    loader->ast->files[loader->ast->file_count++] = (AstFile){
+        .node = file, .source = source, .comments = parser->comments, .comment_count = parser->comment_count};
     return file;
 }
 
-DslStatus dsl_parse(Diag *diag, const char *name, const char *text, size_t length, const DslOptions *options, Ast **ast)
+DslStatus dsl_parse(Diag *diag, const char *name, const char *text, size_t length, const DslOptions *options,
+                    Ast **ast)
 {
     Arena *arena = diag->arena;
     *ast = NULL;

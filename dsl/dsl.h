@@ -38,7 +38,7 @@ bool dsl_resolve_file(void *paths, Arena *arena, const char *importer, const cha
 typedef struct DslOptions {
     DslResolve resolve; /* NULL: only the language's own library ("std/...") can be imported */
     void *user;
-    bool keep_imports_closed; /* parse this file alone; its IMPORT nodes stay without a FILE (for formatting) */
+    bool keep_imports_closed; /* parse this file alone; its IMPORT nodes have no FILE (for formatting) */
 } DslOptions;
 
 /* Parses `text` and all that it imports. *ast is always set unless out of memory, and is usable for a checker
@@ -46,7 +46,7 @@ typedef struct DslOptions {
 DslStatus dsl_parse(Diag *diag, const char *name, const char *text, size_t length, const DslOptions *options,
                     Ast **ast);
 
-/* Reads a whole file of at most DSL_MAX_BYTES + 1 bytes into the arena; false with *why set when it cannot. */
+/* Reads a whole file of at most DSL_MAX_BYTES + 1 bytes into the arena; else false and *why. */
 bool dsl_read_file(Arena *arena, const char *path, char **text, size_t *length, const char **why);
 
 /* The language's own library: entry `index`, e.g. "std/windows"; false past the end. */

@@ -37,7 +37,7 @@ void parser_stop(Parser *parser, Span span, const char *id, const char *format, 
     diag_error(parser->diag, span, id, "%s", text);
 }
 
-/* ---- the token stream: brackets are counted, and missing braces are put in before what cannot stand in them ---- */
+/* ---- the token stream: brackets are counted, missing braces put in before what cannot stand in them ---- */
 
 static bool open_is(const Parser *parser, const char *any_of)
 {
@@ -81,8 +81,8 @@ static int match_brackets(Parser *parser, int token, Span span, bool again)
         if (again)
             return '}';
         diag_error(parser->diag, span, "missing-brace", "'}' is missing before %s%.*s%s", token ? "'" : "",
-                   token ? (int)(span.end - span.begin) : 23, token ? parser->text + span.begin : "the end of the file",
-                   token ? "'" : "");
+                   token ? (int)(span.end - span.begin) : 23,
+                   token ? parser->text + span.begin : "the end of the file", token ? "'" : "");
         diag_note(parser->diag, brace, "to close this '{'");
         return '}';
     }
@@ -157,11 +157,11 @@ static const char *const operators[] = {
     "'('",
 };
 static const char *const items[] = {
-    "param", "input", "learned", "let", "mask", "similarity", "score", "feature", "normalize", "decay", "select",
-    "output", "return", "stream", "schedule",
+    "param",     "input", "learned", "let",    "mask",   "similarity", "score",    "feature",
+    "normalize", "decay", "select",  "output", "return", "stream",     "schedule",
 };
 
-/* The expected tokens in words, gathered into "an expression", "an operator", "an item" where they are that. */
+/* The expected tokens in words, gathered into "an expression", "an operator", "an item". */
 static char *expected_text(Parser *parser, const char *const *expected, int count)
 {
     bool expression = among("a number", expected, count);
@@ -173,7 +173,8 @@ static char *expected_text(Parser *parser, const char *const *expected, int coun
         parts[part_count++] = "an expression";
     for (int i = 0; i < count && part_count < 60; i++) {
         const char *one = expected[i];
-        if (strcmp(one, "the end of the file") == 0 || (expression && AMONG(one, expression_starts)) || (item && AMONG(one, items)) ||
+        if (strcmp(one, "the end of the file") == 0 || (expression && AMONG(one, expression_starts)) ||
+            (item && AMONG(one, items)) ||
             (after && (AMONG(one, operators) || (among("'='", expected, count) &&
                                                  (strcmp(one, "'='") == 0 || strcmp(one, "in") == 0)))))
             continue;
@@ -196,12 +197,13 @@ static const char *token_text(Parser *parser, Span span)
 {
     int length = (int)(span.end - span.begin);
     bool cut = length > 40;
-    return arena_printf(parser->arena, "'%.*s%s'", cut ? 40 : length, parser->text + span.begin, cut ? "..." : "");
+    return arena_printf(parser->arena, "'%.*s%s'", cut ? 40 : length, parser->text + span.begin,
+                        cut ? "..." : "");
 }
 
 /* What to write instead, where the mistake is a common one. */
-static void suggest(Parser *parser, Message *message, Span span, const char *found, const char *const *expected,
-                    int count)
+static void suggest(Parser *parser, Message *message, Span span, const char *found,
+                    const char *const *expected, int count)
 {
     if (!message)
         return;
@@ -219,7 +221,8 @@ static void suggest(Parser *parser, Message *message, Span span, const char *fou
         if (near)
             diag_fix(parser->diag, message, "did you mean '%s'?", near);
         else if (among("mask", expected, count) && !after)
-            diag_fix(parser->diag, message, "an item begins with param, input, let, mask, score, similarity, feature, "
+            diag_fix(parser->diag, message,
+                     "an item begins with param, input, let, mask, score, similarity, feature, "
                      "normalize, decay, select, output, return, stream or schedule");
     } else if (is_word(found) && !expression && among("a name", expected, count)) {
         diag_fix(parser->diag, message, "%s is a reserved word; choose another name", text);
@@ -250,7 +253,9 @@ void parser_syntax_error(Parser *parser, Span span, const char *found, const cha
         return;
     const char *wanted = expected_text(parser, expected, count);
     bool empty = span.begin == span.end;
-    const char *seen = !empty ? token_text(parser, span) : parser->has_pending ? "'}'" : "the end of the file";
+    const char *seen = !empty                ? token_text(parser, span)
+                       : parser->has_pending ? "'}'"
+                                             : "the end of the file";
     bool first = previous.file < 0 || previous.begin == previous.end;
     Span place = !first && ends_earlier(parser, span, expected, count) ?
                  (Span){span.file, previous.end, previous.end} : span;

@@ -50,14 +50,15 @@ void parser_stop(Parser *parser, Span span, const char *id, const char *format, 
 /* Memory for the generated parser's stacks; from the arena of the parse that runs in this thread. */
 void *parser_allocate(size_t size);
 
-/* Reports that `found` stands at `span` where one of `expected` was wanted; all are the grammar's names of tokens:
- * "a name", "'('", "mask". */
-void parser_syntax_error(Parser *parser, Span span, const char *found, const char *const *expected, int count);
+/* Reports that `found` stands at `span` where one of `expected` was wanted; all are the grammar's names of
+ * tokens: "a name", "'('", "mask". */
+void parser_syntax_error(Parser *parser, Span span, const char *found, const char *const *expected,
+                         int count);
 
 /* Builders for the grammar's actions. None returns NULL. */
 Node *node_new(Parser *parser, NodeKind kind, Span span, int count, Node *const *children);
-#define NODE(parser, kind, span, ...)                                                                         \
-    node_new((parser), (kind), (span), (int)(sizeof((Node *[]){__VA_ARGS__}) / sizeof(Node *)),               \
+#define NODE(parser, kind, span, ...) \
+    node_new((parser), (kind), (span), (int)(sizeof((Node *[]){__VA_ARGS__}) / sizeof(Node *)), \
              (Node *[]){__VA_ARGS__})
 Node *node_leaf(Parser *parser, NodeKind kind, Span span, const char *name);
 /* Sets name and name_span; returns node. */

@@ -9,25 +9,36 @@
 
 #include "dsl_std.h" /* std_files[], written by CMake from std/ */
 
-size_t source_check(const char *text, size_t length, size_t *bad_length, const char **why)
+size_t source_sequence(const char *at, size_t left)
 {
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t at = 0;
-    while (at < length) {
-        unsigned char first = bytes[at];
-        size_t more = first < 0x80 ? 0 : first < 0xc2 ? 9 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf5 ? 3 : 9;
-        *bad_length = 1;
-        *why = first ? "invalid UTF-8" : "a NUL byte";
-        if (!first || more == 9 || more >= length - at)
+    /* The second byte's range keeps out overlong forms, surrogates and what is past U+10FFFF. */
+    static const struct { unsigned char first, last, length, low, high; } forms[] = {
+        {0x00, 0x7f, 1, 0, 0},       {0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf},
+        {0xe1, 0xec, 3, 0x80, 0xbf}, {0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf},
+        {0xf0, 0xf0, 4, 0x90, 0xbf}, {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
+    };
+    const unsigned char *bytes = (const unsigned char *)at;
+    for (size_t f = 0; left && f < sizeof forms / sizeof forms[0]; f++) {
+        if (bytes[0] < forms[f].first || bytes[0] > forms[f].last)
+            continue;
+        size_t length = forms[f].length;
+        if (length > left || (length > 1 && (bytes[1] < forms[f].low || bytes[1] > forms[f].high)))
+            return 0;
+        for (size_t i = 2; i < length; i++)
+            if ((bytes[i] & 0xc0) != 0x80)
+                return 0;
+        return length;
+    }
+    return 0;
+}
+
+size_t source_check(const char *text, size_t length, const char **why)
+{
+    for (size_t at = 0, step; at < length; at += step) {
+        step = source_sequence(text + at, length - at);
+        *why = text[at] ? "invalid UTF-8" : "a NUL byte";
+        if (!step || !text[at])
             return at;
-        for (size_t i = 1; i <= more; i++)
-            if ((bytes[at + i] & 0xc0) != 0x80)
-                return at;
-        /* Overlong forms, surrogates, past U+10FFFF. */
-        if ((first == 0xe0 && bytes[at + 1] < 0xa0) || (first == 0xed && bytes[at + 1] >= 0xa0) ||
-            (first == 0xf0 && bytes[at + 1] < 0x90) || (first == 0xf4 && bytes[at + 1] >= 0x90))
-            return at;
-        at += more + 1;
     }
     return length;
 }
@@ -122,7 +133,8 @@ bool dsl_resolve_file(void *paths, Arena *arena, const char *importer, const cha
             full = arena_printf(arena, "%s%s", path, ending);
         } else if (i < 0) {
             const char *slash = strrchr(importer, '/');
-            full = arena_printf(arena, "%.*s%s%s", slash ? (int)(slash - importer + 1) : 0, importer, path, ending);
+            full = arena_printf(arena, "%.*s%s%s", slash ? (int)(slash - importer + 1) : 0, importer, path,
+                                ending);
         } else {
             full = arena_printf(arena, "%s/%s%s", search->directories[i], path, ending);
         }

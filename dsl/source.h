@@ -4,7 +4,9 @@
 
 #include "dsl/dsl.h"
 
+/* The length of the UTF-8 sequence that begins at `at`, or 0 when none does. */
+size_t source_sequence(const char *at, size_t left);
 /* The offset of the first byte that is not UTF-8 text, or `length`. NUL is not text. */
-size_t source_check(const char *text, size_t length, size_t *bad_length, const char **why);
+size_t source_check(const char *text, size_t length, const char **why);
 
 #endif

@@ -80,13 +80,14 @@ static void json_form(void)
     FILE *out = open_memstream(&text, &length);
     diag_print(diag, out, DIAG_JSON, true);
     fclose(out);
-    CU_ASSERT_STRING_EQUAL(text,
-        "[\n"
-        "  {\"severity\": \"error\", \"id\": \"some-id\", \"message\": \"tab\\u0009here\", \"fix\": \"say \\u005c so\", "
-        "\"file\": \"a\\u0022b\\ufffd\", \"line\": 2, \"column\": 1, \"end_line\": 2, \"end_column\": 4, \"begin\": 2, "
-        "\"end\": 5},\n"
-        "  {\"severity\": \"warning\", \"id\": \"odd\", \"message\": \"no place\"}\n"
-        "]\n");
+    CU_ASSERT_STRING_EQUAL(text, "[\n"
+                                 "  {\"severity\": \"error\", \"id\": \"some-id\", \"message\": "
+                                 "\"tab\\u0009here\", \"fix\": \"say \\u005c so\", "
+                                 "\"file\": \"a\\u0022b\\ufffd\", \"line\": 2, \"column\": 1, \"end_line\": "
+                                 "2, \"end_column\": 4, \"begin\": 2, "
+                                 "\"end\": 5},\n"
+                                 "  {\"severity\": \"warning\", \"id\": \"odd\", \"message\": \"no place\"}\n"
+                                 "]\n");
     free(text);
     arena_destroy(arena);
 }

@@ -1,6 +1,6 @@
-/* Golden errors: each `// error: text` in tests/dsl/errors/ wants an error on its line whose text, with its fix,
- * contains `text`; `// error(-1): text` wants it so many lines away. Several may share a line. Nothing else may be
- * reported. */
+/* Golden errors: each `// error: text` in tests/dsl/errors/ wants an error on its line whose text, with its
+ * fix, contains `text`; `// error(-1): text` wants it so many lines away. Several may share a line. Nothing
+ * else may be reported. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,12 +60,14 @@ static void check_file(const char *path)
         diag_locate(parsing.diag, message->span, &line, &column);
         for (i = 0; i < count; i++)
             if (!wanted[i].met && wanted[i].line == line &&
-                (strstr(message->text, wanted[i].text) || (message->fix && strstr(message->fix, wanted[i].text))))
+                (strstr(message->text, wanted[i].text) ||
+                 (message->fix && strstr(message->fix, wanted[i].text))))
                 break;
         if (i < count)
             wanted[i].met = true;
         else
-            printf("\n%s:%d: not wanted: %s (%s)\n", path, line, message->text, message->fix ? message->fix : "");
+            printf("\n%s:%d: not wanted: %s (%s)\n", path, line, message->text,
+                   message->fix ? message->fix : "");
         CU_ASSERT(i < count);
     }
     for (int i = 0; i < count; i++) {
@@ -86,12 +88,14 @@ static void golden(void)
 /* The tree of a text with errors still has what was right. */
 static void recovery(void)
 {
-    Parsing parsing = parsing_text("attention a { mask j <= score s normalize sum }\nattention b { score t }");
+    Parsing parsing =
+        parsing_text("attention a { mask j <= score s normalize sum }\nattention b { score t }");
     CU_ASSERT_EQUAL(parsing.status, DSL_HAS_ERRORS);
     CU_ASSERT_EQUAL(parsing.diag->errors, 1);
     const Node *file = ast_main(parsing.ast);
     CU_ASSERT_EQUAL_FATAL(file->count, 2);
-    CU_ASSERT_STRING_EQUAL(parsing_shape(&parsing, file->child[0]->child[1]), "(list error (score s) (normalize sum))");
+    CU_ASSERT_STRING_EQUAL(parsing_shape(&parsing, file->child[0]->child[1]),
+                           "(list error (score s) (normalize sum))");
     CU_ASSERT_STRING_EQUAL(parsing_shape(&parsing, file->child[1]->child[1]), "(list (score t))");
     parsing_end(&parsing);
 }

@@ -79,14 +79,15 @@ static Value combine(NodeKind kind, const Value *a, const Value *b)
 }
 
 static double identity(double x) { return x; }
+static double relu(double x) { return fmax(x, 0); }
 static double rsqrt(double x) { return 1 / sqrt(x); }
-static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
 static Value builtin(const char *name, const Value *arguments, int count)
 {
-    static const struct { const char *name; double (*fn)(double); } maps[] = {
-        {"exp", exp}, {"log", log}, {"sqrt", sqrt}, {"rsqrt", rsqrt}, {"sin", sin}, {"cos", cos}, {"erf", erf},
-        {"sigmoid", sigmoid}, {"float", identity},
+    static const struct { const char *name; double (*fn)(double);
+    } maps[] = {
+        {"exp", exp}, {"log", log}, {"sqrt", sqrt}, {"rsqrt", rsqrt},    {"sin", sin},
+        {"cos", cos}, {"erf", erf}, {"relu", relu}, {"float", identity},
     };
     Value result = arguments[0];
     for (size_t m = 0; m < sizeof maps / sizeof maps[0]; m++)
@@ -114,6 +115,22 @@ static Value builtin(const char *name, const Value *arguments, int count)
             sum += arguments[0].at[i] * arguments[0].at[i];
         return value_real(sum);
     }
+    if (strcmp(name, "mean") == 0) {
+        double sum = 0;
+        for (int i = 0; i < arguments[0].count; i++)
+            sum += arguments[0].at[i];
+        return value_real(sum / arguments[0].count);
+    }
+    if (strcmp(name, "softmax") == 0) {
+        double top = -INFINITY, sum = 0;
+        for (int i = 0; i < result.count; i++)
+            top = fmax(top, result.at[i]);
+        for (int i = 0; i < result.count; i++)
+            sum += result.at[i] = exp(result.at[i] - top);
+        for (int i = 0; i < result.count; i++)
+            result.at[i] /= sum;
+        return result;
+    }
     if (strcmp(name, "width") == 0)
         return value_int(arguments[0].count);
     if (strcmp(name, "concat") == 0) {
@@ -136,7 +153,8 @@ Value evaluate_def(const Ast *ast, const char *name, const Value *arguments, int
             CU_ASSERT_FATAL(parameters->count == count && count <= 8);
             Binding bindings[8];
             for (int p = 0; p < count; p++)
-                bindings[p] = (Binding){p ? &bindings[p - 1] : NULL, parameters->child[p]->name, &arguments[p]};
+                bindings[p] =
+                    (Binding){p ? &bindings[p - 1] : NULL, parameters->child[p]->name, &arguments[p]};
             return evaluate(ast, def->child[2], count ? &bindings[count - 1] : NULL);
         }
     return builtin(name, arguments, count);
@@ -144,7 +162,8 @@ Value evaluate_def(const Ast *ast, const char *name, const Value *arguments, int
 
 static Value reduce(const Ast *ast, const Node *node, const Binding *scope)
 {
-    int first = (int)evaluate(ast, node->child[1], scope).at[0], end = (int)evaluate(ast, node->child[2], scope).at[0];
+    int first = (int)evaluate(ast, node->child[1], scope).at[0],
+        end = (int)evaluate(ast, node->child[2], scope).at[0];
     bool vector = strcmp(node->name, "vector") == 0, sum = strcmp(node->name, "sum") == 0;
     CU_ASSERT_FATAL(vector || sum || strcmp(node->name, "max") == 0);
     CU_ASSERT_FATAL(end - first <= VALUE_MOST);
@@ -191,7 +210,8 @@ static Value evaluate(const Ast *ast, const Node *node, const Binding *scope)
     case NODE_INDEX: {
         Value base = evaluate(ast, node->child[0], scope);
         int at = (int)evaluate(ast, node->child[1], scope).at[0];
-        CU_ASSERT_FATAL(at >= 0 && at < base.count); /* the library never reads outside, not even to discard */
+        CU_ASSERT_FATAL(at >= 0 &&
+                        at < base.count); /* the library never reads outside, not even to discard */
         return (Value){.is_int = base.is_int, .at = {base.at[at]}};
     }
     case NODE_MEMBER: {

@@ -17,7 +17,8 @@ Value value_int(long number);
 Value value_real(double number);
 Value value_ints(int count, const int *numbers);
 Value value_reals(int count, const double *numbers);
-/* The value of def `name` of the Ast's files; a failed CUnit assertion and 0 when something has no meaning here. */
+/* The value of def `name` of the Ast's files; a failed CUnit assertion and 0 when something has no meaning
+ * here. */
 Value evaluate_def(const Ast *ast, const char *name, const Value *arguments, int count);
 
 #endif

@@ -1,5 +1,5 @@
-/* libFuzzer: any bytes are parsed and their messages printed; what parses without errors is printed, and that text
- * must parse to the same tree and print the same again. */
+/* libFuzzer: any bytes are parsed and their messages printed; what parses without errors is printed, and that
+ * text must parse to the same tree and print the same again. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 /* Imports find the text itself or a fixed one. */
-static bool find(void *user, Arena *arena, const char *importer, const char *path, DslText *found, const char **why)
+static bool find(void *user, Arena *arena, const char *importer, const char *path, DslText *found,
+                 const char **why)
 {
     (void)arena, (void)importer, (void)why;
     if (strcmp(path, "self") == 0)

@@ -12,7 +12,8 @@ typedef struct Memory {
 } Memory;
 
 /* Files in memory; "broken" says why. */
-static bool find(void *user, Arena *arena, const char *importer, const char *path, DslText *found, const char **why)
+static bool find(void *user, Arena *arena, const char *importer, const char *path, DslText *found,
+                 const char **why)
 {
     (void)arena, (void)importer;
     if (strcmp(path, "broken") == 0)
@@ -33,8 +34,10 @@ static Parsing parse_with(const Memory *files, const char *text)
 
 static void order(void)
 {
-    const Memory files[] = {{"a", "import \"c\" def a() = 1"}, {"b", "import \"c\" import \"a\""}, {"c", ""}, {0}};
-    Parsing parsing = parse_with(files, "import \"b\" import \"a\" import \"std/windows\" import \"std/windows.attn\"");
+    const Memory files[] = {
+        {"a", "import \"c\" def a() = 1"}, {"b", "import \"c\" import \"a\""}, {"c", ""}, {0}};
+    Parsing parsing =
+        parse_with(files, "import \"b\" import \"a\" import \"std/windows\" import \"std/windows.attn\"");
     CU_ASSERT_EQUAL(parsing.status, DSL_OK);
     CU_ASSERT_EQUAL_FATAL(parsing.ast->file_count, 5);
     static const char *const names[] = {"c", "a", "b", "std/windows", "test.attn"};
@@ -70,7 +73,8 @@ static void cycles(void)
 static void missing(void)
 {
     const Memory files[] = {{"a", "\n\ndef f( = 1"}, {0}};
-    Parsing parsing = parse_with(files, "import \"nowhere\"\nimport \"std/windws\"\nimport \"broken\"\nimport \"a\"");
+    Parsing parsing =
+        parse_with(files, "import \"nowhere\"\nimport \"std/windws\"\nimport \"broken\"\nimport \"a\"");
     CU_ASSERT_EQUAL(parsing.diag->errors, 4);
     char *text = diag_to_text(parsing.diag);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "test.attn:1:8: error: cannot import \"nowhere\": no such file"));
@@ -89,7 +93,8 @@ static void missing(void)
     parsing_end(&parsing);
 }
 
-static bool endless(void *user, Arena *arena, const char *importer, const char *path, DslText *found, const char **why)
+static bool endless(void *user, Arena *arena, const char *importer, const char *path, DslText *found,
+                    const char **why)
 {
     (void)importer, (void)path, (void)why;
     int *count = user;

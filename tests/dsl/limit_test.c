@@ -6,11 +6,13 @@
 
 #include "parsing.h"
 
-/* head + count * (open) + middle + count * (close) + tail; expects the one error `text`, or none when NULL. */
+/* head + count * (open) + middle + count * (close) + tail; expects the one error `text`, or none when NULL.
+ */
 static void expect(const char *head, const char *open, int count, const char *middle, const char *close,
                    const char *tail, const char *error)
 {
-    size_t room = strlen(head) + strlen(middle) + strlen(tail) + (strlen(open) + strlen(close)) * (size_t)count + 1;
+    size_t room =
+        strlen(head) + strlen(middle) + strlen(tail) + (strlen(open) + strlen(close)) * (size_t)count + 1;
     char *text = malloc(room), *at = text;
     CU_ASSERT_PTR_NOT_NULL_FATAL(text);
     at = stpcpy(at, head);

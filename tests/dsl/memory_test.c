@@ -1,5 +1,5 @@
-/* Every allocation of a parse, its printing and its messages fails in turn: it is reported as "out of memory", and
- * everything allocated is freed. The allocator is wrapped by the linker. */
+/* Every allocation of a parse, its printing and its messages fails in turn: it is reported as "out of
+ * memory", and everything allocated is freed. The allocator is wrapped by the linker. */
 #include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +51,8 @@ void __wrap_free(void *block)
     __real_free(block);
 }
 
-static bool find(void *user, Arena *arena, const char *importer, const char *path, DslText *found, const char **why)
+static bool find(void *user, Arena *arena, const char *importer, const char *path, DslText *found,
+                 const char **why)
 {
     (void)user, (void)importer, (void)why;
     *found = (DslText){path, arena_strdup(arena, "def other(x) = x + 1"), 20};
@@ -117,7 +118,8 @@ static void every_allocation(const char *text, int least)
 /* The arena takes large chunks; texts long enough to need several. */
 static char *repeat(const char *head, const char *unit, int count, const char *tail)
 {
-    char *text = malloc(strlen(head) + strlen(unit) * (size_t)count + strlen(tail) + 1), *at = stpcpy(text, head);
+    char *text = malloc(strlen(head) + strlen(unit) * (size_t)count + strlen(tail) + 1),
+         *at = stpcpy(text, head);
     for (int i = 0; i < count; i++)
         at = stpcpy(at, unit);
     stpcpy(at, tail);
@@ -126,9 +128,10 @@ static char *repeat(const char *head, const char *unit, int count, const char *t
 
 static void parses(void)
 {
-    char *text = repeat("import \"std/windows\" import \"other\" attention a {",
-                        "// comment\n mask j <= i < 4 and f(x, eps = 1e-6)[3].y or let u = sum(c in 0..D, c) in u\n", 3000,
-                        "schedule t { a = 1 } }");
+    char *text =
+        repeat("import \"std/windows\" import \"other\" attention a {",
+               "// comment\n mask j <= i < 4 and f(x, eps = 1e-6)[3].y or let u = sum(c in 0..D, c) in u\n",
+               3000, "schedule t { a = 1 } }");
     every_allocation(text, 10);
     free(text);
 }

@@ -77,11 +77,19 @@ static void forms(void)
 
 static void numbers(void)
 {
-    struct { const char *text; NodeKind kind; int64_t integer; double real; } cases[] = {
-        {"0", NODE_INTEGER, 0, 0}, {"42", NODE_INTEGER, 42, 0}, {"0x1F", NODE_INTEGER, 31, 0},
-        {"0xffffFFFFffff", NODE_INTEGER, 0xffffffffffff, 0}, {"9223372036854775807", NODE_INTEGER, INT64_MAX, 0},
-        {"007", NODE_INTEGER, 7, 0}, {"1.5", NODE_REAL, 0, 1.5}, {"1e3", NODE_REAL, 0, 1000},
-        {"2.5e-3", NODE_REAL, 0, 0.0025}, {"1E+2", NODE_REAL, 0, 100}, {"0.1", NODE_REAL, 0, 0.1},
+    struct { const char *text; NodeKind kind; int64_t integer; double real;
+    } cases[] = {
+        {"0", NODE_INTEGER, 0, 0},
+        {"42", NODE_INTEGER, 42, 0},
+        {"0x1F", NODE_INTEGER, 31, 0},
+        {"0xffffFFFFffff", NODE_INTEGER, 0xffffffffffff, 0},
+        {"9223372036854775807", NODE_INTEGER, INT64_MAX, 0},
+        {"007", NODE_INTEGER, 7, 0},
+        {"1.5", NODE_REAL, 0, 1.5},
+        {"1e3", NODE_REAL, 0, 1000},
+        {"2.5e-3", NODE_REAL, 0, 0.0025},
+        {"1E+2", NODE_REAL, 0, 100},
+        {"0.1", NODE_REAL, 0, 0.1},
         {"1e-400", NODE_REAL, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -173,7 +181,8 @@ static void top_level(void)
 /* Every span lies in its parent's, and shows the node's own text. */
 static void check_spans(const Parsing *parsing, const Node *node, Span outer)
 {
-    CU_ASSERT(node->span.file == outer.file && node->span.begin >= outer.begin && node->span.end <= outer.end);
+    CU_ASSERT(node->span.file == outer.file && node->span.begin >= outer.begin &&
+              node->span.end <= outer.end);
     CU_ASSERT(node->span.begin <= node->span.end);
     if (node->name_span.file >= 0 && node->kind != NODE_FILE) {
         const char *text = parsing->diag->sources[node->name_span.file].text;
@@ -187,10 +196,12 @@ static void check_spans(const Parsing *parsing, const Node *node, Span outer)
 
 static void spans(void)
 {
-    Parsing parsing = parsing_text(
-        "import \"std/windows\"\ndef f(x: float, n): float = if x < n < 2 then (x) else let u = x in u[1, 2].y\n"
-        "attention a over (y, x) { param const w: int = 3 learned input s[h]: f32 input z: i32 mask (j) <= (i)\n"
-        "feature q, k [r] = -x ^ 2 select b(1) top(2) by (q) always own schedule t { a = (1) } stream b { } }");
+    Parsing parsing = parsing_text("import \"std/windows\"\ndef f(x: float, n): float = if x < n < 2 then "
+                                   "(x) else let u = x in u[1, 2].y\n"
+                                   "attention a over (y, x) { param const w: int = 3 learned input s[h]: f32 "
+                                   "input z: i32 mask (j) <= (i)\n"
+                                   "feature q, k [r] = -x ^ 2 select b(1) top(2) by (q) always own schedule "
+                                   "t { a = (1) } stream b { } }");
     CU_ASSERT_EQUAL_FATAL(parsing.status, DSL_OK);
     const Node *file = ast_main(parsing.ast);
     check_spans(&parsing, file, file->span);

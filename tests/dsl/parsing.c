@@ -45,8 +45,10 @@ static void shape(Text *text, const Node *node)
         return;
     }
     text_add(text, "(%s%s%s%s%s", node_word(node->kind), node->flags & NODE_CHAIN ? "~" : "",
-             node->flags & NODE_CONST ? " const" : node->flags & NODE_LEARNED ? " learned" : "", named ? " " : "",
-             named ? node->name : "");
+             node->flags & NODE_CONST     ? " const"
+             : node->flags & NODE_LEARNED ? " learned"
+                                          : "",
+             named ? " " : "", named ? node->name : "");
     for (int i = 0; i < node->count; i++) {
         text_add(text, " ");
         shape(text, node->child[i]);

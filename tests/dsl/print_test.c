@@ -91,12 +91,43 @@ static void expect_text(const char *text, const char *canonical)
 static void expressions(void)
 {
     static const char *const canonical[] = {
-        "a - (b - c)", "a - b - c", "(a + b) * c", "a * (b / c)", "-(a + b)", "(-a)^b", "-a^b", "a^b^c", "(a^b)^c",
-        "a^-b", "not (a and b)", "not a and b", "(a or b) and c", "a or b and c", "a <= b < c", "(a < b) == c",
-        "a == (b < c)", "(a < b < c) == d", "(if a then b else c) + 1", "a + (let u = 1 in u)", "(1).y", "a.y[1].x",
-        "f(x, eps = 1e-6)", "sum(c in 0..D, q[c] * k[c])", "(13, (1, 2))", "max(c in 0.5..3, c)", "--a", "a - -b",
-        "-(if a then b else c)", "(a, b)[0]", "true", "a % (b % c)", "(not a) == b", "(a + b)[c]", "-1^2",
-        "a < b and b < c", "a and (b and c)",
+        "a - (b - c)",
+        "a - b - c",
+        "(a + b) * c",
+        "a * (b / c)",
+        "-(a + b)",
+        "(-a)^b",
+        "-a^b",
+        "a^b^c",
+        "(a^b)^c",
+        "a^-b",
+        "not (a and b)",
+        "not a and b",
+        "(a or b) and c",
+        "a or b and c",
+        "a <= b < c",
+        "(a < b) == c",
+        "a == (b < c)",
+        "(a < b < c) == d",
+        "(if a then b else c) + 1",
+        "a + (let u = 1 in u)",
+        "(1).y",
+        "a.y[1].x",
+        "f(x, eps = 1e-6)",
+        "sum(c in 0..D, q[c] * k[c])",
+        "(13, (1, 2))",
+        "max(c in 0.5..3, c)",
+        "--a",
+        "a - -b",
+        "-(if a then b else c)",
+        "(a, b)[0]",
+        "true",
+        "a % (b % c)",
+        "(not a) == b",
+        "(a + b)[c]",
+        "-1^2",
+        "a < b and b < c",
+        "a and (b and c)",
     };
     for (size_t i = 0; i < sizeof canonical / sizeof canonical[0]; i++) {
         char text[200];
@@ -110,22 +141,25 @@ static void layout(void)
 {
     expect_text("attention a{mask j<=i score s}attention b{}",
                 "attention a {\n    mask j <= i\n    score s\n}\n\nattention b {\n}\n");
-    expect_text("// head\n\n\n\n// about a\nattention a { // open\n\n  // lead\n  mask j <= i // tail\n\n\n  /* two\n lines */"
+    expect_text("// head\n\n\n\n// about a\nattention a { // open\n\n  // lead\n  mask j <= i // tail\n\n\n  "
+                "/* two\n lines */"
                 " score s /* x */ // y\n // last\n} // end\n// final",
                 "// head\n\n// about a\nattention a {  // open\n    // lead\n    mask j <= i  // tail\n\n"
                 "    /* two\n lines */\n    score s  /* x */  // y\n    // last\n}  // end\n// final\n");
     expect_text("attention a { mask j <= i // first\n and doc[i] == doc[j] // second\n }",
                 "attention a {\n    // first\n    mask j <= i and doc[i] == doc[j]  // second\n}\n");
-    expect_text("def f(x)=let u=x in let v=u in u*v", "def f(x) =\n    let u = x in\n    let v = u in\n    u * v\n");
+    expect_text("def f(x)=let u=x in let v=u in u*v",
+                "def f(x) =\n    let u = x in\n    let v = u in\n    u * v\n");
     expect_text("def f(x)=if x then 1 else if y then 2 else 3",
                 "def f(x) =\n    if x then 1\n    else if y then 2\n    else 3\n");
     expect_text("def f() = 1\ndef g() = 2\n\ndef h() = 3", "def f() = 1\ndef g() = 2\n\ndef h() = 3\n");
     expect_text("attention a { schedule sm_90a { block_m = 128 block_n=64 } stream b { score s } }",
                 "attention a {\n    schedule sm_90a {\n        block_m = 128\n        block_n = 64\n    }\n"
                 "    stream b {\n        score s\n    }\n}\n");
-    expect_text("attention a { select blocks(b) top(k) by dot(q,mean(k)) always own,first(4) return lse,max }",
-                "attention a {\n    select blocks(b) top(k) by dot(q, mean(k)) always own, first(4)\n"
-                "    return lse, max\n}\n");
+    expect_text(
+        "attention a { select blocks(b) top(k) by dot(q,mean(k)) always own,first(4) return lse,max }",
+        "attention a {\n    select blocks(b) top(k) by dot(q, mean(k)) always own, first(4)\n"
+        "    return lse, max\n}\n");
     expect_text("", "");
     expect_text("// alone", "// alone\n");
     expect_text("\xef\xbb\xbf" "def f() = 1 // crlf\r\n", "def f() = 1  // crlf\n");
@@ -136,8 +170,11 @@ static void long_lines(void)
     char text[4000] = "attention a { mask ";
     for (int i = 0; i < 20; i++)
         strcat(text, i ? " and some_long_name[i] <= other_name[j] + 1" : "j <= i");
-    strcat(text, " score f(first_long_argument_of_it, (second_long_argument_of_it + 1) * 2, third = if condition_holds"
-                 " then one_result else another_result, fourth = -(aaaaaaaaaaaaaaaaaaaaaaaaa + bbbbbbbbbbbbbbbbbbb)) }");
+    strcat(
+        text,
+        " score f(first_long_argument_of_it, (second_long_argument_of_it + 1) * 2, third = if condition_holds"
+        " then one_result else another_result, fourth = -(aaaaaaaaaaaaaaaaaaaaaaaaa + bbbbbbbbbbbbbbbbbbb)) "
+        "}");
     check_round_trip(text, strlen(text));
     char *printed = format(text, strlen(text));
     for (char *line = strtok(printed, "\n"); line; line = strtok(NULL, "\n"))
@@ -155,8 +192,9 @@ static void errors_are_not_printed(void)
 
 static void one_line(void)
 {
-    Parsing parsing = parsing_text("import \"std/windows\" attention a over (y, x) { mask j <= i  param w: int = 3 "
-                                   "stream b { } }");
+    Parsing parsing =
+        parsing_text("import \"std/windows\" attention a over (y, x) { mask j <= i  param w: int = 3 "
+                     "stream b { } }");
     CU_ASSERT_STRING_EQUAL(node_print(parsing.arena, ast_main(parsing.ast)),
                            "import \"std/windows\"  attention a over (y, x) { mask j <= i  param w: int = 3  "
                            "stream b { }  }");
