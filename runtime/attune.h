@@ -290,6 +290,10 @@ typedef struct AttuneKernelInfo {
     double create_ms;           /* what that took */
 } AttuneKernelInfo;
 ATTUNE_API void attune_kernel_info(const AttuneKernel *kernel, AttuneKernelInfo *info);
+/* As attune_spec_input_shape. */
+ATTUNE_API AttuneStatus attune_kernel_input_shape(const AttuneKernel *kernel, int32_t index, const AttuneSizes *sizes,
+                                                  const AttuneParam *params, int32_t param_count,
+                                                  int64_t shape[ATTUNE_MAX_DIMS], AttuneError **error);
 
 /* Launches --------------------------------------------------------------------------------------------------- */
 
