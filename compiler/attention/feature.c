@@ -58,15 +58,15 @@ static const Expr *feature_at(Lower *lower, const SpecFeature *feature, bool que
 static int feature_phase(Lower *lower, const SpecFeature *feature, const char *name, int raw, int64_t width)
 {
     ExprPool *pool = lower->pool;
-    Phase *phase = program_phase(lower->program, arena_printf(lower->arena, "feature_%s", name));
+    Phase *phase = lower_phase(lower, arena_printf(lower->arena, "feature_%s", name));
     int heads = feature_heads(feature);
     address_open(lower, phase, false, heads);
-    Tensor made = {.name = arena_printf(lower->arena, "%s_feature", name), .role = ROLE_WORKSPACE, .elem = lower->elem, .dim_count = 4};
+    Tensor made = {.name = arena_printf(lower->arena, "%s_feature", name), .elem = lower->elem, .dim_count = 4};
     made.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
     made.extent[1] = (Extent){.size = heads == VAR_H ? VAR_SIZE_H : VAR_SIZE_G, .div_knob = -1, .div = 1, .mul = 1};
     made.extent[2] = (Extent){.size = VAR_SIZE_N, .div_knob = -1, .div = 1, .mul = 1};
     made.extent[3] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = width};
-    int tensor = program_tensor(lower->program, made);
+    int tensor = lower_workspace(lower, made);
     Scope *root = lower->root;
     root->at.label = "feature";
     root->at.span = feature->span;

@@ -133,28 +133,19 @@ void forward_sweep(Lower *lower, Scope *outer, double fill, bool wants_visible, 
 
 /* Output and stores ----------------------------------------------------------------------------------------------- */
 
-typedef struct OutputMap {
-    Lower *lower;
-    const Expr *o, *channel; /* the row's element at the output axis */
-    VarId e;
-} OutputMap;
-
 static const Expr *output_leaf(void *user, const Expr *leaf)
 {
-    OutputMap *map = user;
-    Lower *lower = map->lower;
-    if (leaf->op == EXPR_VAR && leaf->index == VAR_C)
-        return map->channel;
-    if (leaf->op != EXPR_ELEM || leaf->index != ELEM_O)
-        return NULL;
-    const Expr *channel = leaf->args[0];
-    if (channel->op != EXPR_VAR || (channel->index != VAR_C && channel->index < VAR_FIRST_BOUND)) {
-        diag_error(lower->diag, leaf->span, "output-channel", "an output row can be read at its own channel or summed over, not permuted");
+    return leaf->op == EXPR_VAR && leaf->index == VAR_C ? user : NULL;
+}
+
+/* A row that reductions run over is read at their variable or at the output's own channel; both run along its axis. */
+static void check_output_channel(void *user, const Expr *e)
+{
+    Lower *lower = user;
+    if (e->op == EXPR_ELEM && e->index == ELEM_O && (e->args[0]->op != EXPR_VAR || e->args[0]->index < VAR_FIRST_BOUND)) {
+        diag_error(lower->diag, e->span, "output-channel", "an output row can be read at its own channel or summed over, not permuted");
         arena_fail(lower->arena);
     }
-    if (channel->index != VAR_C) /* a reduction over the row runs along the same axis */
-        value_bind_axis(lower, (VarId)channel->index, "e", lower->Ev);
-    return map->o;
 }
 
 static void store_rows(Lower *lower, Inst *o, Inst *const *returns, Inst *empty)
@@ -167,8 +158,10 @@ static void store_rows(Lower *lower, Inst *o, Inst *const *returns, Inst *empty)
     if (lower->spec->output) {
         root->at.label = "output";
         root->at.span = lower->spec->output->span;
-        OutputMap map = {.lower = lower, .o = value_name(lower, root, o, TYPE_FLOAT), .channel = channel, .e = e};
-        const Expr *row = expr_substitute(pool, feature_expand(lower, lower->spec->output), output_leaf, &map);
+        const Expr *row = expr_substitute(pool, feature_expand(lower, lower->spec->output), output_leaf, (void *)channel);
+        expr_walk(lower->arena, row, check_output_channel, lower);
+        lower->output_row = o;
+        scope_bind(lower, root, expr_elem(pool, ELEM_O, channel, NULL), o);
         row = expr_op3(pool, EXPR_SELECT, value_name(lower, root, empty, TYPE_BOOL), expr_float(pool, 0), row);
         o = value_of(lower, root, row);
     }
@@ -182,6 +175,29 @@ static void store_rows(Lower *lower, Inst *o, Inst *const *returns, Inst *empty)
 }
 
 /* ------------------------------------------------------------------------------------------------------------------- */
+
+Phase *lower_phase(Lower *lower, const char *name)
+{
+    Phase *phase = program_phase(lower->program, name);
+    if (!phase) {
+        diag_error(lower->diag, lower->spec->span, "too-many-phases", "this needs more than %d phases", PROGRAM_MAX_PHASES);
+        arena_fail(lower->arena);
+    }
+    return phase;
+}
+
+int lower_workspace(Lower *lower, Tensor tensor)
+{
+    tensor.role = ROLE_WORKSPACE;
+    for (int t = 0; t < lower->program->tensor_count; t++)
+        tensor.index += lower->program->tensors[t].role == ROLE_WORKSPACE;
+    int made = program_tensor(lower->program, tensor);
+    if (made < 0) {
+        diag_error(lower->diag, lower->spec->span, "too-many-tensors", "this needs more than %d tensors", PROGRAM_MAX_TENSORS);
+        arena_fail(lower->arena);
+    }
+    return made;
+}
 
 static void declare_tensors(Lower *lower)
 {
@@ -261,7 +277,7 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
     feature_materialize(&lower);
     mask_tables_prepare(&lower);
     score_prepare_decay(&lower);
-    Phase *phase = program_phase(lower.program, "attend");
+    Phase *phase = lower_phase(&lower, "attend");
     address_open(&lower, phase, true, VAR_H);
     Inst *returns[RETURN_KIND_COUNT] = {NULL}, *empty;
     Inst *o = normalize_rows(&lower, lower.root, returns, &empty);

@@ -43,9 +43,11 @@ typedef struct Lower {
     Inst *q_length, *k_length, *q_begin, *k_begin;
     struct ValueInfo *info;          /* by Expr id, of this phase */
     uint32_t info_count;
+    struct ValueAlias *aliases;      /* bound variables that stand for another axis in some reductions */
+    Inst *output_row;                /* the finished row, while `output` is lowered */
     int tensor_q, tensor_k, tensor_v, tensor_o;     /* Program tensors; k and v may be workspaces */
     int tensor_input[SPEC_MAX_INPUTS], tensor_return[RETURN_KIND_COUNT];
-    int tensor_decay;                /* prefix sums of log decays, or -1 */
+    int tensor_decay, tensor_decay_q; /* prefix sums of log decays at the keys and at the queries, or -1 */
     struct MaskTable *tables;        /* block minima and maxima */
     int table_count;
 } Lower;
@@ -98,6 +100,9 @@ void score_prepare_decay(Lower *lower);
  * `fill`) and, when wants_visible, visible = 1.0 or 0.0 [m, n]. */
 typedef void SweepBody(Lower *lower, Scope *scope, Inst *t, Inst *visible, void *user);
 void forward_sweep(Lower *lower, Scope *scope, double fill, bool wants_visible, SweepBody *body, void *user);
+/* A phase and a workspace of the Program (its ordinal is set here); too many are an error. */
+Phase *lower_phase(Lower *lower, const char *name);
+int lower_workspace(Lower *lower, Tensor tensor);
 /* The Program for one storage type and pair of widths, or NULL with diagnostics. */
 Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E);
 

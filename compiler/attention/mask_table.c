@@ -33,14 +33,14 @@ static void collect_input(void *user, const Expr *e)
 static int table_tensor(Lower *lower, const MaskTable *table, const TileSide *side, ElemType elem, const char *what)
 {
     Tensor tensor = {.name = arena_printf(lower->arena, "%s_%s_%d", what, lower->spec->inputs[table->input->index].name, lower->program->tensor_count),
-                     .role = ROLE_WORKSPACE, .elem = elem};
+                     .elem = elem};
     tensor.extent[tensor.dim_count++] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
     if (table->heads >= 0)
         tensor.extent[tensor.dim_count++] = (Extent){.size = table->heads == VAR_H ? VAR_SIZE_H : VAR_SIZE_G, .div_knob = -1, .div = 1, .mul = 1};
     for (int a = 0; a < lower->spec->rank; a++)
         tensor.extent[tensor.dim_count++] = (Extent){.size = (table->side == MASK_SIDE_QUERY ? VAR_SIZE_M0 : VAR_SIZE_N0) + a,
                                                      .div_knob = side->knobs[a], .div = 1, .mul = 1};
-    return program_tensor(lower->program, tensor);
+    return lower_workspace(lower, tensor);
 }
 
 static int table_indices(Lower *lower, const MaskTable *table, Inst *head, Inst *const *tile, Inst **indices)
@@ -54,12 +54,11 @@ static int table_indices(Lower *lower, const MaskTable *table, Inst *head, Inst 
     return count;
 }
 
-static void build_table(Lower *lower, MaskTable *table, int ordinal)
+/* In the phase that is open. */
+static void build_table(Lower *lower, MaskTable *table)
 {
     ExprPool *pool = lower->pool;
     bool queries = table->side == MASK_SIDE_QUERY;
-    Phase *phase = program_phase(lower->program, arena_printf(lower->arena, "mask_range%d", ordinal));
-    address_open(lower, phase, queries, table->heads);
     TileSide *side = queries ? &lower->q : &lower->k;
     Scope *root = lower->root;
     root->at.label = "mask";
@@ -83,15 +82,29 @@ static void build_table(Lower *lower, MaskTable *table, int ordinal)
     }
 }
 
+/* One phase for all tables of the same tokens and heads. What finds no room stays without a table: its range is
+ * unknown then, and tiles that it might have shown empty or full are partial. */
 void mask_tables_prepare(Lower *lower)
 {
+    enum { LATER_PHASES = 2, LATER_TENSORS = 2 }; /* decays, attend */
     Collect collect = {.lower = lower};
     expr_walk(lower->arena, lower->spec->mask, collect_input, &collect);
     lower->tables = ARENA_ARRAY(lower->arena, MaskTable, (size_t)collect.count);
-    lower->table_count = collect.count;
-    for (int i = 0; i < collect.count; i++) {
-        lower->tables[i] = collect.found[i];
-        build_table(lower, &lower->tables[i], i);
+    for (int first = 0; first < collect.count; first++) {
+        const MaskTable *group = &collect.found[first];
+        if (!group->input || lower->program->phase_count + LATER_PHASES >= PROGRAM_MAX_PHASES)
+            continue;
+        address_open(lower, lower_phase(lower, arena_printf(lower->arena, "mask_range%d", first)), group->side == MASK_SIDE_QUERY, group->heads);
+        for (int i = first; i < collect.count; i++) {
+            MaskTable *table = &collect.found[i];
+            if (!table->input || table->side != group->side || table->heads != group->heads ||
+                lower->program->tensor_count + LATER_TENSORS + 2 > PROGRAM_MAX_TENSORS)
+                continue;
+            build_table(lower, table);
+            lower->tables[lower->table_count++] = *table;
+            if (i > first)
+                table->input = NULL; /* done; the group's own fields are still read */
+        }
     }
 }
 

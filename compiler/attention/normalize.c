@@ -154,7 +154,9 @@ static Inst *linear_rows(Rows *r, Inst **returns)
         if (norm->min)
             divisor = op2(r, EXPR_MAX, divisor, norm->min);
     } else {
-        divisor = op2(r, EXPR_POW, value_name(r->lower, s, r->count, TYPE_FLOAT), norm->power);
+        divisor = value_name(r->lower, s, r->count, TYPE_FLOAT);
+        if (norm->power)
+            divisor = op2(r, EXPR_POW, divisor, norm->power);
     }
     const Expr *empty = op2(r, EXPR_EQ, value_name(r->lower, s, r->count, TYPE_FLOAT), F(r, 0));
     const Expr *acc = value_name(r->lower, s, r->acc, TYPE_FLOAT);
@@ -268,7 +270,12 @@ static Inst *entmax_rows(Rows *r, Inst **returns)
 {
     enum { SWEEPS = 30 }; /* bisection alone gains a bit a sweep; Newton needs 4 to 8, then the sweeps are skipped */
     Scope *root = r->scope;
-    double alpha = r->lower->spec->norm.alpha->value.f;
+    const Expr *given = r->lower->spec->norm.alpha;
+    if (given->op != EXPR_FLOAT || !(given->value.f > 1)) {
+        diag_error(r->lower->diag, r->lower->spec->norm.span, "entmax-alpha", "the alpha of entmax must be a number above 1 when the kernel is compiled: make it a `param const`");
+        arena_fail(r->lower->arena);
+    }
+    double alpha = given->value.f;
     r->scale = alpha - 1;
     r->power = 1 / (alpha - 1);
     r->m = row_var(r, -INFINITY);

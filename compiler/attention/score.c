@@ -32,19 +32,25 @@ void score_prepare_decay(Lower *lower)
         return;
     ExprPool *pool = lower->pool;
     /* One work item a sequence and head: tiles of keys in order, the running sum in a scalar var. */
-    Phase *phase = program_phase(lower->program, "decay_sums");
-    Tensor sums = {.name = "decay_sums", .role = ROLE_WORKSPACE, .elem = ELEM_TYPE_F32, .dim_count = 3};
-    sums.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
-    sums.extent[1] = (Extent){.size = VAR_SIZE_H, .div_knob = -1, .div = 1, .mul = 1};
-    sums.extent[2] = (Extent){.size = VAR_SIZE_N, .div_knob = -1, .div = 1, .mul = 1};
-    lower->tensor_decay = program_tensor(lower->program, sums);
+    Phase *phase = lower_phase(lower, "decay_sums");
+    for (int queries = 0; queries < 2; queries++) {
+        Tensor sums = {.name = queries ? "decay_sums_q" : "decay_sums_k", .elem = ELEM_TYPE_F32, .dim_count = 3};
+        sums.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
+        sums.extent[1] = (Extent){.size = VAR_SIZE_H, .div_knob = -1, .div = 1, .mul = 1};
+        sums.extent[2] = (Extent){.size = queries ? VAR_SIZE_M : VAR_SIZE_N, .div_knob = -1, .div = 1, .mul = 1};
+        *(queries ? &lower->tensor_decay_q : &lower->tensor_decay) = lower_workspace(lower, sums);
+    }
     address_open_rows(lower, phase, VAR_H);
     Scope *root = lower->root;
     root->at.label = "decay";
     root->at.span = spec->decay.span;
     Inst *total = build_var(&root->at, ELEM_TYPE_F32, NULL, 0, value_of(lower, root, expr_float(pool, 0)));
     Inst *zero = value_of(lower, root, expr_int(pool, 0));
-    Inst *loop = build_for(&root->at, zero, lower->k_length, false);
+    /* Positions of keys and of queries, which may lie past the last key. */
+    const Expr *offset = expr_var(pool, VAR_OFFSET, TYPE_INT), *length_q = expr_var(pool, VAR_SIZE_M, TYPE_INT);
+    const Expr *length_k = expr_var(pool, VAR_SIZE_N, TYPE_INT);
+    Inst *end = value_of(lower, root, expr_op2(pool, EXPR_MAX, length_k, expr_op2(pool, EXPR_ADD, length_q, offset)));
+    Inst *loop = build_for(&root->at, zero, end, false);
     root->at.before = loop;
     Scope *step = scope_open(lower, root, loop->body, NULL);
     const Expr *row = value_name(lower, step, loop, TYPE_INT);
@@ -54,8 +60,13 @@ void score_prepare_decay(Lower *lower)
     Inst *args[] = {total, value_of(lower, step, expr_substitute(pool, spec->decay.log_step, token_leaf, &map))};
     const Expr *sum = expr_op2(pool, EXPR_ADD, expr_arg(pool, 0, TYPE_FLOAT), expr_arg(pool, 1, TYPE_FLOAT));
     build_set(&step->at, total, build_map(&step->at, sum, args, 2));
-    Inst *indices[] = {lower->batch, lower->head, loop};
-    build_store(&step->at, lower->tensor_decay, indices, 3, total, NULL);
+    for (int queries = 0; queries < 2; queries++) {
+        const Expr *at = queries ? expr_op2(pool, EXPR_SUB, row, offset) : row;
+        const Expr *inside = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, expr_int(pool, 0), at),
+                                      expr_op2(pool, EXPR_LT, at, queries ? length_q : length_k));
+        Inst *indices[] = {lower->batch, lower->head, value_of(lower, step, at)};
+        build_store(&step->at, queries ? lower->tensor_decay_q : lower->tensor_decay, indices, 3, total, value_of(lower, step, inside));
+    }
     root->at.before = NULL;
 }
 
@@ -67,8 +78,8 @@ static const Expr *decay_log(Lower *lower)
     if (!decay_varies(lower->spec))
         return expr_op2(pool, EXPR_MUL, lower->spec->decay.log_step, expr_op1(pool, EXPR_TOFLOAT, expr_op2(pool, EXPR_SUB, i, j)));
     const Expr *h = expr_var(pool, VAR_H, TYPE_INT);
-    /* Workspace rows are counted from the sequence's start, and so are positions. */
-    return expr_op2(pool, EXPR_SUB, value_element(lower, lower->tensor_decay, h, i, NULL),
+    /* Rows of these workspaces are counted from the sequence's start. */
+    return expr_op2(pool, EXPR_SUB, value_element(lower, lower->tensor_decay_q, h, lower->q.sequence_row, NULL),
                     value_element(lower, lower->tensor_decay, h, j, NULL));
 }
 

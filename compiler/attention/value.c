@@ -3,7 +3,7 @@
  * A sub-expression goes to the outermost scope where its leaves are known and is computed over its own axes only;
  * what has the same scope and axes is fused into one map. A sum over a bound variable becomes a contraction when
  * its body joins two operands over different axes, else a map and a reduce. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lower.h"
@@ -14,6 +14,13 @@ struct ValueInfo {
     bool known;
     int depth;
     uint32_t axes;
+};
+
+struct ValueAlias {
+    struct ValueAlias *next;
+    int32_t bound;
+    int axis;
+    VarId fresh;
 };
 
 /* Scopes ------------------------------------------------------------------------------------------------------ */
@@ -92,25 +99,34 @@ static uint32_t axes_of(const Inst *inst)
     return axes;
 }
 
+/* Axes of one name and another extent get a number. */
+static int axis_of_extent(Lower *lower, const char *name, int64_t extent)
+{
+    char numbered[32];
+    snprintf(numbered, sizeof numbered, "%.20s", name);
+    for (int k = 2;; k++) {
+        int a = 0;
+        while (a < lower->program->axis_count && strcmp(lower->program->axes[a].name, numbered) != 0)
+            a++;
+        if (a == lower->program->axis_count || lower->program->axes[a].extent_expr == expr_int(lower->pool, extent))
+            break;
+        snprintf(numbered, sizeof numbered, "%.20s%d", name, k);
+    }
+    int axis = program_axis(lower->program, arena_strdup(lower->arena, numbered), expr_int(lower->pool, extent));
+    if (axis < 0) {
+        diag_error(lower->diag, SPAN_NONE, "too-many-axes", "more than %d different extents are summed over", PROGRAM_MAX_AXES - 2);
+        arena_fail(lower->arena);
+    }
+    return axis;
+}
+
 int value_bind_axis(Lower *lower, VarId bound, const char *name, int64_t extent)
 {
     const Expr *var = expr_var(lower->pool, bound, TYPE_INT);
     Scope *where;
     Inst *index = scope_find(lower->root, var, &where);
     if (!index) {
-        char numbered[32];
-        strncpy(numbered, name, sizeof numbered - 1);
-        numbered[sizeof numbered - 1] = '\0';
-        /* Axes of one name and another extent get a number. */
-        for (int k = 2;; k++) {
-            int a = 0;
-            while (a < lower->program->axis_count && strcmp(lower->program->axes[a].name, numbered) != 0)
-                a++;
-            if (a == lower->program->axis_count || lower->program->axes[a].extent_expr == expr_int(lower->pool, extent))
-                break;
-            snprintf(numbered, sizeof numbered, "%.20s%d", name, k);
-        }
-        int axis = program_axis(lower->program, arena_strdup(lower->arena, numbered), expr_int(lower->pool, extent));
+        int axis = axis_of_extent(lower, name, extent);
         Builder first = lower->root->at;
         first.before = first.block->first;
         index = build_index(&first, axis);
@@ -124,15 +140,70 @@ static bool is_reduction(const Expr *e)
     return e->op == EXPR_SUM || e->op == EXPR_REDMAX || e->op == EXPR_REDMIN;
 }
 
-static void bind_reduction(Lower *lower, const Expr *e)
+typedef struct ReductionBody { Lower *lower; int32_t bound; const Expr *with; bool reads_output; } ReductionBody;
+
+static const Expr *reduction_leaf(void *user, const Expr *leaf)
+{
+    const ReductionBody *body = user;
+    return leaf->op == EXPR_VAR && leaf->index == body->bound ? body->with : NULL;
+}
+
+static void note_output(void *user, const Expr *e)
+{
+    ReductionBody *body = user;
+    if (e->op == EXPR_ELEM && e->index == ELEM_O)
+        body->reads_output |= e->args[0]->op == EXPR_VAR && e->args[0]->index == body->bound;
+}
+
+static void bind_output(void *user, const Expr *e)
+{
+    const ReductionBody *body = user;
+    if (e->op == EXPR_ELEM && e->index == ELEM_O && e->args[0] == body->with)
+        scope_bind(body->lower, body->lower->root, e, body->lower->output_row);
+}
+
+/* The body of a reduction and the variable in it, which is bound to the axis that it runs over. Equal reductions
+ * share their variable, and so do reductions over different extents: all but the first axis of a variable get one of
+ * their own. */
+static const Expr *open_reduction(Lower *lower, const Expr *e, const Expr **variable)
 {
     int64_t extent = e->args[0]->op == EXPR_INT ? e->args[0]->value.i : -1;
-    if (extent < 0 || extent > 1 << 20) {
+    if (extent < 1 || extent > 1 << 20) {
         diag_error(lower->diag, e->span, "extent-unknown",
-                   "the extent of this reduction must be known when the kernel is compiled (0 .. 1048576)");
+                   "the extent of this reduction must be known when the kernel is compiled (1 .. 1048576)");
         arena_fail(lower->arena);
     }
-    value_bind_axis(lower, (VarId)e->index, extent == lower->D ? "d" : extent == lower->E ? "e" : "r", extent);
+    ReductionBody body = {.lower = lower, .bound = e->index};
+    if (lower->output_row)
+        expr_walk(lower->arena, e->args[1], note_output, &body);
+    if (body.reads_output && extent != lower->Ev) {
+        diag_error(lower->diag, e->span, "output-channel", "a reduction over the output row must run over all its %lld channels", (long long)lower->Ev);
+        arena_fail(lower->arena);
+    }
+    const char *name = body.reads_output ? "e" : extent == lower->D ? "d" : extent == lower->E ? "e" : "r";
+    int axis = axis_of_extent(lower, name, extent);
+    *variable = expr_var(lower->pool, (VarId)e->index, TYPE_INT);
+    Scope *where;
+    Inst *index = scope_find(lower->root, *variable, &where);
+    if (index && index->axis != axis) {
+        struct ValueAlias *alias = lower->aliases;
+        while (alias && (alias->bound != e->index || alias->axis != axis))
+            alias = alias->next;
+        if (!alias) {
+            alias = ARENA_NEW(lower->arena, struct ValueAlias);
+            *alias = (struct ValueAlias){lower->aliases, e->index, axis, expr_fresh_bound(lower->pool)};
+            lower->aliases = alias;
+        }
+        *variable = expr_var(lower->pool, alias->fresh, TYPE_INT);
+    }
+    value_bind_axis(lower, (VarId)(*variable)->index, name, extent);
+    body.with = *variable;
+    const Expr *open = e->args[1];
+    if ((*variable)->index != e->index)
+        open = expr_substitute(lower->pool, open, reduction_leaf, &body);
+    if (body.reads_output)
+        expr_walk(lower->arena, open, bind_output, &body);
+    return open;
 }
 
 static struct ValueInfo info_of(Lower *lower, Scope *scope, const Expr *e)
@@ -151,17 +222,16 @@ static struct ValueInfo info_of(Lower *lower, Scope *scope, const Expr *e)
         info.depth = where->depth;
         info.axes = axes_of(inst);
     } else {
-        if (is_reduction(e))
-            bind_reduction(lower, e);
-        for (int i = 0; i < e->arity; i++) {
+        if (is_reduction(e)) {
+            const Expr *variable, *body = open_reduction(lower, e, &variable);
+            info = info_of(lower, scope, body);
+            info.axes &= ~info_of(lower, scope, variable).axes;
+        }
+        for (int i = 0; i < e->arity && !is_reduction(e); i++) {
             struct ValueInfo arg = info_of(lower, scope, e->args[i]);
             if (arg.depth > info.depth)
                 info.depth = arg.depth;
             info.axes |= arg.axes;
-        }
-        if (is_reduction(e)) {
-            struct ValueInfo var = info_of(lower, scope, expr_var(lower->pool, (VarId)e->index, TYPE_INT));
-            info.axes &= ~var.axes;
         }
     }
     lower->info[e->id] = info;
@@ -219,7 +289,7 @@ static const Expr *fuse(Fusion *f, const Expr *e, bool top)
         return fusion_arg(f, e);
     if (is_plain(e))
         return e;
-    if (e->op == EXPR_INPUT || is_reduction(e) || e->arity == 0)
+    if (e->op == EXPR_INPUT || e->op == EXPR_ELEM || is_reduction(e) || e->arity == 0)
         return fusion_arg(f, e);
     if (!top) {
         if (e->id < f->done_count && f->done[e->id])
@@ -253,11 +323,9 @@ const Expr *value_name(Lower *lower, Scope *scope, Inst *inst, ExprType type)
 
 static Inst *lower_reduction(Lower *lower, Scope *scope, const Expr *e)
 {
-    bind_reduction(lower, e);
-    const Expr *var = expr_var(lower->pool, (VarId)e->index, TYPE_INT);
+    const Expr *var, *body = open_reduction(lower, e, &var);
     Scope *where;
     int axis = scope_find(scope, var, &where)->axis;
-    const Expr *body = e->args[1];
     struct ValueInfo info = info_of(lower, scope, body);
     Inst *value;
     if (!(info.axes & 1u << axis)) {
@@ -351,13 +419,13 @@ static Inst *load_input(Lower *lower, Scope *scope, const Expr *e)
             bool direct = false, token = dim->kind == DIM_T || dim->kind == DIM_J || dim->kind == DIM_I;
             if (token) { /* the position of a row of this tile is inside when the row is; a query's may pass the last key */
                 const Expr *own = expr_var(pool, dim->kind == DIM_I ? VAR_I0 : VAR_J0, TYPE_INT);
-                direct = lower->spec->rank == 1 && index == own;
+                if (dim->kind == DIM_I)
+                    own = expr_op2(pool, EXPR_SUB, own, expr_var(pool, VAR_OFFSET, TYPE_INT));
+                direct = lower->spec->rank == 1 && index == own && (dim->kind == DIM_I ? lower->q.inside : lower->k.inside);
             }
             if (dim->kind == DIM_B || dim->kind == DIM_H || dim->kind == DIM_G)
                 direct = index->op == EXPR_VAR;
-            const Expr *base = index;
-            if (dim->kind == DIM_I) /* by row, not by position */
-                base = expr_op2(pool, EXPR_SUB, index, expr_var(pool, VAR_OFFSET, TYPE_INT));
+            const Expr *base = index; /* of DIM_I: a row, not a position */
             if (!direct) {
                 const Expr *extent = dim->extent;
                 if (dim->kind == DIM_T || dim->kind == DIM_J)

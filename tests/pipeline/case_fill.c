@@ -337,15 +337,13 @@ static bool make_input(CaseData *data, int n, CaseRandom *random)
     return true;
 }
 
-static void draw_params(CaseData *data, CaseRandom *random)
+static void set_params(CaseData *data)
 {
     for (int n = 0; n < data->spec->param_count; n++) {
         const SpecParam *param = &data->spec->params[n];
         ExprValue *value = &data->problem.params[n];
-        if (param->has_default && !param->hidden)
+        if (param->has_default || param->hidden)
             *value = param->value;
-        else if (param->hidden)
-            value->i = case_random_int(random, 2, 6);
         else if (param->type == TYPE_FLOAT)
             value->f = 0.75;
         else
@@ -388,7 +386,7 @@ bool case_fill(CaseData *data)
                       .offset = shape->offset, .cu_q = shape->ragged ? data->cu_q : NULL, .cu_k = shape->ragged ? data->cu_k : NULL};
     memcpy(p->m_axis, shape->m_axis, sizeof p->m_axis);
     memcpy(p->n_axis, shape->n_axis, sizeof p->n_axis);
-    draw_params(data, &random);
+    set_params(data);
     if (!make_rows(data, &data->q, shape->H, total_q, shape->D, true, &random) ||
         !make_rows(data, &data->k, shape->G, total_k, shape->D, false, &random) ||
         !make_rows(data, &data->v, shape->G, total_k, shape->E, false, &random) ||

@@ -41,12 +41,21 @@ char *case_shape_text(Arena *arena, const CaseShape *s)
 
 /* Compiling ----------------------------------------------------------------------------------------------- */
 
+/* Extents of inputs are part of the kernel: those that were not set get some number. */
+static Spec *with_extents(Spec *spec)
+{
+    for (int n = 0; spec && n < spec->param_count; n++)
+        if (spec->params[n].hidden && spec->params[n].value.i < 1)
+            spec->params[n].value.i = 3 + n % 4;
+    return spec;
+}
+
 Spec *case_spec(Arena *arena, Diag *diag, const char *name, const char *text, const SpecSetting *settings, int count)
 {
     Ast *ast;
     if (dsl_parse(diag, name, text, strlen(text), NULL, &ast) != DSL_OK)
         return NULL;
-    return check_spec(arena, diag, ast, NULL, settings, count);
+    return with_extents(check_spec(arena, diag, ast, NULL, settings, count));
 }
 
 Spec *case_spec_file(Arena *arena, Diag *diag, const char *path, const SpecSetting *settings, int count)
@@ -63,7 +72,7 @@ Spec *case_spec_file(Arena *arena, Diag *diag, const char *path, const SpecSetti
     Ast *ast;
     if (dsl_parse(diag, path, text, length, &options, &ast) != DSL_OK)
         return NULL;
-    return check_spec(arena, diag, ast, NULL, settings, count);
+    return with_extents(check_spec(arena, diag, ast, NULL, settings, count));
 }
 
 /* The Spec with the shape's tile boxes in its schedule. */
