@@ -1,8 +1,7 @@
 /* The verifier: every rule that a Program can break, whoever made it. Later code (the interpreter, the emitters)
  * relies on these rules and checks nothing again.
  *
- * Complaints quote the instruction. An instruction whose operands are wrong is not looked at further: one cause,
- * one complaint. */
+ * Complaints quote the instruction; there is at most one about each. */
 #include "tile_text.h"
 
 #include <inttypes.h>
@@ -16,6 +15,7 @@ typedef struct Verifier {
     const Inst **defined; /* by id: seen so far in the whole Program */
     bool *visible;        /* by id: in scope now */
     const Inst *inst;     /* at hand */
+    const Inst *unsound;  /* complained about last */
     int operators;        /* of the expression at hand */
     bool sound;
 } Verifier;
@@ -23,11 +23,14 @@ typedef struct Verifier {
 static void complain(Verifier *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void complain(Verifier *v, const char *format, ...)
 {
+    v->sound = false;
+    if (v->inst && v->inst == v->unsound)
+        return;
+    v->unsound = v->inst;
     va_list args;
     va_start(args, format);
     const char *what = arena_vprintf(v->arena, format, args);
     va_end(args);
-    v->sound = false;
     if (v->inst)
         diag_error(v->diag, v->inst->span, "tile-unsound", "%s: in '%s'", what, inst_text(v->program, v->inst, v->arena));
     else if (v->phase)

@@ -1,0 +1,4 @@
+#include "tiling.h"
+void lane_tests(void)
+{
+}
