@@ -1,0 +1,19 @@
+/* Ahead-of-time kernels: the texts that go with an object file. Internal to aot*.c. */
+#ifndef ATTUNE_AOT_H
+#define ATTUNE_AOT_H
+
+#include "runtime/build.h"
+
+typedef struct Aot {
+    const Build *build;
+    const Kernel *kernel;
+    const char *symbol;
+    const unsigned char *description;
+    size_t description_size;
+} Aot;
+
+/* In out's arena, inside a guard of it. */
+void aot_header(Text *out, const Aot *aot);
+void aot_manifest(Text *out, const Aot *aot);
+
+#endif
