@@ -294,17 +294,14 @@ static bool known_multiple(const Case *c, const Expr *x, const Expr *d)
     return false;
 }
 
-/* x / d - y / d as one quotient, or NULL. */
-static const Expr *quotient_difference(Solver *s, const Case *c, const Expr *x, const Expr *y, const Expr *d)
+/* (x - y + y % d) / d where y % d cancels against a remainder in x - y that the case says is equal; else NULL. */
+static const Expr *cancelled_quotient(Solver *s, const Case *c, const Expr *x, const Expr *y, const Expr *d)
 {
-    const Expr *difference = pair_differences(s, op2(s, EXPR_SUB, x, y));
-    if (known_multiple(c, difference, d))
-        return op2(s, EXPR_DIV, difference, d);
     ExprLinear sum = {0};
-    if (!expr_linear_add(&sum, difference, 1) || !expr_linear_add(&sum, op2(s, EXPR_MOD, y, d), 1))
+    if (!expr_linear_add(&sum, op2(s, EXPR_SUB, x, y), 1) || !expr_linear_add(&sum, op2(s, EXPR_MOD, y, d), 1))
         return NULL;
     ExprLinear out = sum;
-    for (int p = 0; p < sum.count; p++) { /* remainders that are equal by an atom cancel */
+    for (int p = 0; p < sum.count; p++)
         for (int q = 0; q < sum.count; q++) {
             const Expr *a = sum.term[p], *b = sum.term[q];
             if (sum.coef[p] == 1 && sum.coef[q] == -1 && a->op == EXPR_MOD && b->op == EXPR_MOD && a->args[1] == d &&
@@ -312,11 +309,23 @@ static const Expr *quotient_difference(Solver *s, const Case *c, const Expr *x, 
                 (!expr_linear_add(&out, a, -1) || !expr_linear_add(&out, b, 1)))
                 return NULL;
         }
-    }
     for (int k = 0; k < out.count; k++)
         if (out.term[k]->op == EXPR_MOD && solve_varies(s, out.term[k]))
             return NULL;
     return op2(s, EXPR_DIV, pair_differences(s, expr_linear_build(s->pool, &out)), d);
+}
+
+/* x / d - y / d as one quotient, or NULL. */
+static const Expr *quotient_difference(Solver *s, const Case *c, const Expr *x, const Expr *y, const Expr *d)
+{
+    const Expr *difference = pair_differences(s, op2(s, EXPR_SUB, x, y));
+    if (known_multiple(c, difference, d))
+        return op2(s, EXPR_DIV, difference, d);
+    const Expr *joined = cancelled_quotient(s, c, x, y, d);
+    if (joined)
+        return joined;
+    joined = cancelled_quotient(s, c, y, x, d);
+    return joined ? expr_op1(s->pool, EXPR_NEG, joined) : NULL;
 }
 
 /* Uses the congruences of a case on the quotients of its other atoms. */

@@ -408,7 +408,7 @@ static Hull cases_hull(Solver *s, const Cases *cases, int v)
     for (int k = 0; k < cases->count; k++) {
         State state;
         begin(&state, s);
-        decide(&state, &cases->list[k], true);
+        const Expr *case_possible = decide(&state, &cases->list[k], true);
         const Expr *lo = state.lo[v], *hi = state.hi[v], *valid;
         Cases split;
         if (cases_split_wraps(s, &cases->list[k], &split, &valid)) {
@@ -421,7 +421,9 @@ static Hull cases_hull(Solver *s, const Cases *cases, int v)
             lo = expr_op3(s->pool, EXPR_SELECT, valid, inner.lo, lo);
             hi = expr_op3(s->pool, EXPR_SELECT, valid, inner.hi, hi);
         }
-        hull_join(s, &hull, v, lo, hi, NULL);
+        /* A case that leaves a side open would open the union: let it count only where it can hold. */
+        bool open = lo == s->lo[v] || hi == s->hi[v];
+        hull_join(s, &hull, v, lo, hi, open && cases->count > 1 ? case_possible : NULL);
     }
     return hull;
 }
@@ -433,11 +435,14 @@ static Hull hull_of(Solver *s, const Expr *e, bool positive, int v)
     if (e->op == EXPR_NOT && splits(e->args[0]))
         return hull_of(s, e->args[0], !positive, v);
     if (e->op == (positive ? EXPR_OR : EXPR_AND)) {
-        Hull a = hull_of(s, e->args[0], positive, v), b = hull_of(s, e->args[1], positive, v);
-        if (!a.any || !b.any)
-            return (Hull){NULL, NULL, false};
-        hull_join(s, &a, v, b.lo, b.hi, NULL);
-        return a;
+        Hull hull = {NULL, NULL, false};
+        for (int k = 0; k < 2; k++) {
+            Hull one = hull_of(s, e->args[k], positive, v);
+            const Expr *lo = one.any ? one.lo : s->lo[v], *hi = one.any ? one.hi : s->hi[v];
+            bool open = lo == s->lo[v] || hi == s->hi[v];
+            hull_join(s, &hull, v, lo, hi, open ? solve_may(s, e->args[k], positive) : NULL);
+        }
+        return hull;
     }
     Groups *groups = ARENA_NEW(s->arena, Groups);
     collect(s, e, positive, groups);

@@ -6,6 +6,8 @@
  * overflow 64 bits; float rules hold for round-to-nearest, which is monotone. */
 #include "expr_pool.h"
 
+#include <math.h>
+
 typedef struct Ranger {
     ExprPool *pool;
     const Expr *root;
@@ -163,10 +165,15 @@ static ExprRange rule_div(Ranger *r, const Expr *e, const ExprRange *x)
 {
     ExprRange a = x[0], b = x[1];
     if (e->type == TYPE_FLOAT) {
-        if (!is_point(b) || b.lo->op != EXPR_FLOAT || b.lo->value.f == 0)
+        const Expr *low = op2(r, EXPR_DIV, a.lo, b.lo), *high = op2(r, EXPR_DIV, a.hi, b.lo);
+        if (!is_point(b) || !low || !high)
             return unknown;
-        bool positive = b.lo->value.f > 0;
-        return (ExprRange){op2(r, EXPR_DIV, positive ? a.lo : a.hi, b.lo), op2(r, EXPR_DIV, positive ? a.hi : a.lo, b.lo)};
+        if (expr_positive(b.lo))
+            return (ExprRange){low, high};
+        const Expr *infinity = expr_float(r->pool, INFINITY), *none = expr_float(r->pool, -INFINITY);
+        const Expr *by_zero = op2(r, EXPR_EQ, b.lo, expr_float(r->pool, 0));
+        return (ExprRange){expr_op3(r->pool, EXPR_SELECT, by_zero, none, op2(r, EXPR_MIN, low, high)),
+                           expr_op3(r->pool, EXPR_SELECT, by_zero, infinity, op2(r, EXPR_MAX, low, high))};
     }
     if (is_point(b)) { /* also right for b = 0, where everything is 0 */
         const Expr *low = op2(r, EXPR_DIV, a.lo, b.lo), *high = op2(r, EXPR_DIV, a.hi, b.lo);
