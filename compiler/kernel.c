@@ -6,6 +6,7 @@
  * accidents, the checks keep anything else harmless. */
 #include "kernel.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,37 @@ int64_t extent_value(const Extent *extent, const int64_t *slots)
     if (__builtin_mul_overflow((size - 1) / (extent->div > 0 ? extent->div : 1) + 1, extent->mul, &value))
         return INT64_MAX;
     return value > 0 ? value : 0;
+}
+
+void kernel_describe(Kernel *kernel, const Program *program)
+{
+    snprintf(kernel->name, sizeof kernel->name, "%s", program->name);
+    kernel->rank = program->rank;
+    kernel->phase_count = program->phase_count;
+    for (int p = 0; p < program->phase_count; p++) {
+        const Phase *phase = &program->phases[p];
+        snprintf(kernel->phases[p].entry, sizeof kernel->phases[p].entry, "%.47s_%.47s", program->name, phase->name);
+        kernel->phases[p].grid_count = phase->grid_count;
+        for (int g = 0; g < phase->grid_count; g++)
+            kernel->phases[p].grid[g] = phase->grid[g].extent;
+    }
+    kernel->tensor_count = program->tensor_count;
+    for (int t = 0; t < program->tensor_count; t++) {
+        const Tensor *tensor = &program->tensors[t];
+        KernelTensor *out = &kernel->tensors[t];
+        snprintf(out->name, sizeof out->name, "%s", tensor->name);
+        out->role = tensor->role;
+        out->index = tensor->index;
+        out->elem = tensor->elem;
+        out->dim_count = tensor->dim_count;
+        memcpy(out->extent, tensor->extent, sizeof out->extent);
+    }
+    static const char *const names[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
+    for (int k = 0; k < program->knob_count; k++)
+        for (int a = 0; a < SPEC_MAX_RANK; a++)
+            for (int side = 0; side < 2; side++)
+                if (!strcmp(program->knobs[k].name, names[side][a]))
+                    (side ? kernel->block_n : kernel->block_m)[a] = program->knobs[k].value;
 }
 
 void kernel_destroy(Kernel *kernel)

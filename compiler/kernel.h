@@ -60,6 +60,8 @@ typedef struct Kernel {
 
 /* Value of an extent for a launch. */
 int64_t extent_value(const Extent *extent, const int64_t *slots);
+/* Fills what a SIZED Program says: name, rank, phases (entries NAME_PHASE), tensors, blocks. */
+void kernel_describe(Kernel *kernel, const Program *program);
 /* Frees the kernel and what it owns. */
 void kernel_destroy(Kernel *kernel);
 /* One contiguous byte string and back (the cache's payload). NULL / false: out of memory, malformed bytes. */

@@ -1,0 +1,131 @@
+/* Targets: names, facts, and the way to each one's emitter. */
+#include "target.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if ATTUNE_HAVE_LLVM
+#include "emit/llvm.h"
+#endif
+
+static const char known[] = "known targets: cpu, cpu:native, cpu:NAME (as x86-64-v3, x86-64-v4, znver4), cpu:aarch64, interp, cuda, ptx";
+
+static bool parse_cpu(Diag *diag, const char *text, Target *target)
+{
+#if ATTUNE_HAVE_LLVM
+    const char *cpu = text[3] == ':' ? text + 4 : "native";
+    bool arm = !strcmp(cpu, "aarch64");
+    if (!cpu[0]) {
+        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "the target '%s' names no CPU", text), "%s", known);
+        return false;
+    }
+    return llvm_cpu_target(diag, arm ? "generic" : cpu, arm ? "aarch64-unknown-linux-gnu" : NULL, target);
+#else
+    (void)target;
+    diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "this build has no LLVM, which the target '%s' needs", text), "use 'interp'");
+    return false;
+#endif
+}
+
+bool target_parse(Diag *diag, const char *text, Target *target)
+{
+    *target = (Target){0};
+    if (strlen(text) >= sizeof target->name) {
+        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "the target name is longer than %zu characters", sizeof target->name - 1), "%s", known);
+        return false;
+    }
+    snprintf(target->name, sizeof target->name, "%s", strcmp(text, "cpu:native") ? text : "cpu");
+    if (!strcmp(text, "interp")) {
+        target->kind = TARGET_INTERP;
+        return true;
+    }
+    if (!strcmp(text, "cpu") || !strncmp(text, "cpu:", 4))
+        return parse_cpu(diag, text, target);
+    bool cuda = !strcmp(text, "cuda") || !strncmp(text, "cuda:", 5), ptx = !strcmp(text, "ptx") || !strncmp(text, "ptx:", 4);
+    if (cuda || ptx)
+        diag_error(diag, SPAN_NONE, "unsupported-target", "the target '%s' is not there yet: this version emits for CPUs only", text);
+    else
+        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "unknown target '%s'", text), "%s", known);
+    return false;
+}
+
+/* A copy of the Program that depends on nothing: its text, read into an arena of its own. */
+static Program *detach(Diag *diag, const Program *program, const char *text, Arena *own)
+{
+    jmp_buf door, *outer = arena_arm(own, &door);
+    Program *copy = NULL;
+    if (!setjmp(door)) {
+        Diag *own_diag = diag_create(own);
+        copy = program_parse(own, own_diag, diag_add_source(own_diag, program->name, text, strlen(text)));
+        if (!copy)
+            diag_error(diag, SPAN_NONE, "internal", "the program's text does not read back: %s", diag_to_text(own_diag));
+    }
+    arena_arm(own, outer);
+    return copy;
+}
+
+static void fill_interp(Kernel *kernel, const Target *target, Program *program)
+{
+    snprintf(kernel->name, sizeof kernel->name, "%s", program->name);
+    snprintf(kernel->target, sizeof kernel->target, "%s", target->name);
+    kernel->format = KERNEL_PROGRAM;
+    kernel->rank = program->rank;
+    kernel->phase_count = program->phase_count;
+    for (int k = 0; k < program->phase_count; k++) {
+        snprintf(kernel->phases[k].entry, sizeof kernel->phases[k].entry, "%s", program->phases[k].name);
+        kernel->phases[k].grid_count = program->phases[k].grid_count;
+        for (int j = 0; j < program->phases[k].grid_count; j++)
+            kernel->phases[k].grid[j] = program->phases[k].grid[j].extent;
+    }
+    kernel->tensor_count = program->tensor_count;
+    for (int k = 0; k < program->tensor_count; k++) {
+        const Tensor *from = &program->tensors[k];
+        KernelTensor *to = &kernel->tensors[k];
+        snprintf(to->name, sizeof to->name, "%s", from->name);
+        to->role = from->role;
+        to->index = from->index;
+        to->elem = from->elem;
+        to->dim_count = from->dim_count;
+        memcpy(to->extent, from->extent, sizeof to->extent);
+    }
+}
+
+static Kernel *emit_interp(const Target *target, Arena *arena, Diag *diag, Program *program)
+{
+    const char *text = program_print(program, arena);
+    Kernel *kernel = calloc(1, sizeof *kernel);
+    Arena *own = kernel ? arena_create() : NULL;
+    if (!own) {
+        free(kernel);
+        arena_fail(arena);
+    }
+    Program *copy = detach(diag, program, text, own);
+    if (!copy) {
+        arena_destroy(own);
+        free(kernel);
+        return NULL;
+    }
+    fill_interp(kernel, target, copy);
+    kernel->program = copy;
+    kernel->program_arena = own;
+    return kernel;
+}
+
+Kernel *target_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
+{
+    switch (target->kind) {
+    case TARGET_INTERP:
+        return emit_interp(target, arena, diag, program);
+    case TARGET_CPU:
+#if ATTUNE_HAVE_LLVM
+        return llvm_cpu_emit(target, arena, diag, program);
+#else
+        break;
+#endif
+    case TARGET_CUDA:
+    case TARGET_PTX:
+        break;
+    }
+    diag_error(diag, SPAN_NONE, "unsupported-target", "this build cannot emit for the target '%s'", target->name);
+    return NULL;
+}
