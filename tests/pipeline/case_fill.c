@@ -1,63 +1,10 @@
 /* What a case's tensors hold: random values that make sense for what the Spec does with them. */
-#include <math.h>
 #include <string.h>
 
 #include "case_data.h"
-
-/* Randomness ---------------------------------------------------------------------------------------------- */
-
-uint64_t case_random(CaseRandom *random)
-{
-    uint64_t z = random->state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-int64_t case_random_int(CaseRandom *random, int64_t lo, int64_t hi)
-{
-    return hi <= lo ? lo : lo + (int64_t)(case_random(random) % (uint64_t)(hi - lo + 1));
-}
-
-double case_random_unit(CaseRandom *random)
-{
-    return (double)(case_random(random) >> 11) * 0x1p-53;
-}
-
-double case_random_normal(CaseRandom *random)
-{
-    double u = 1 - case_random_unit(random), v = case_random_unit(random);
-    return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
-}
+#include "tests/support/problem.h"
 
 /* Elements ------------------------------------------------------------------------------------------------ */
-
-static uint16_t half_bits(double value)
-{
-    float f = (float)value;
-    uint16_t sign = signbit(f) ? 0x8000 : 0;
-    double a = fabs((double)f);
-    if (isnan(f))
-        return 0x7e00;
-    if (a >= 65520)
-        return sign | 0x7c00;
-    if (a < 0x1p-14)
-        return sign | (uint16_t)nearbyint(a * 0x1p24); /* 1024 of them is the least normal number: the bits agree */
-    int e;
-    frexp(a, &e);
-    uint32_t significand = (uint32_t)nearbyint(ldexp(a, 11 - e));
-    return sign | (uint16_t)(((uint32_t)(e + 13) << 10) + significand);
-}
-
-static uint16_t bfloat_bits(double value)
-{
-    float f = (float)value;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    if (isnan(f))
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 
 static int64_t offset_of(const CaseTensor *tensor, const int64_t *index)
 {
@@ -69,39 +16,12 @@ static int64_t offset_of(const CaseTensor *tensor, const int64_t *index)
 
 void case_store(const CaseTensor *tensor, const int64_t *index, double value)
 {
-    void *at = tensor->memory.data + offset_of(tensor, index) * elem_type_size(tensor->elem);
-    switch (tensor->elem) {
-    case ELEM_TYPE_BOOL: *(uint8_t *)at = value != 0; break;
-    case ELEM_TYPE_I32: *(int32_t *)at = (int32_t)value; break;
-    case ELEM_TYPE_I64: *(int64_t *)at = (int64_t)value; break;
-    case ELEM_TYPE_F32: *(float *)at = (float)value; break;
-    case ELEM_TYPE_BF16: *(uint16_t *)at = bfloat_bits(value); break;
-    case ELEM_TYPE_F16: *(uint16_t *)at = half_bits(value); break;
-    }
+    store_element(tensor->memory.data, tensor->elem, offset_of(tensor, index), value);
 }
 
 double case_load(const CaseTensor *tensor, const int64_t *index)
 {
-    const void *at = tensor->memory.data + offset_of(tensor, index) * elem_type_size(tensor->elem);
-    switch (tensor->elem) {
-    case ELEM_TYPE_BOOL: return *(const uint8_t *)at != 0;
-    case ELEM_TYPE_I32: return *(const int32_t *)at;
-    case ELEM_TYPE_I64: return (double)*(const int64_t *)at;
-    case ELEM_TYPE_F32: return *(const float *)at;
-    case ELEM_TYPE_BF16: {
-        uint32_t bits = (uint32_t)*(const uint16_t *)at << 16;
-        float value;
-        memcpy(&value, &bits, sizeof value);
-        return value;
-    }
-    case ELEM_TYPE_F16: {
-        uint16_t h = *(const uint16_t *)at;
-        int e = h >> 10 & 31, fraction = h & 1023;
-        double a = e == 31 ? (fraction ? NAN : INFINITY) : e ? ldexp(1024 + fraction, e - 25) : ldexp(fraction, -24);
-        return h & 0x8000 ? -a : a;
-    }
-    }
-    return NAN;
+    return load_element(tensor->memory.data, tensor->elem, offset_of(tensor, index));
 }
 
 bool case_tensor_empty(const CaseTensor *tensor)
@@ -142,7 +62,7 @@ static bool make_tensor(CaseTensor *tensor, const int *order, const int64_t *pad
     return guarded_create(&tensor->memory, count * (size_t)elem_type_size(tensor->elem), ints ? GUARDED_INT : GUARDED_NAN, flush_end);
 }
 
-static bool make_rows(CaseData *data, CaseTensor *tensor, int64_t heads, int64_t rows, int64_t width, bool is_q, CaseRandom *random)
+static bool make_rows(CaseData *data, CaseTensor *tensor, int64_t heads, int64_t rows, int64_t width, bool is_q, Random *random)
 {
     static const int head_first[] = {0, 1, 2, 3}, row_first[] = {0, 2, 1, 3};
     const CaseShape *shape = &data->shape;
@@ -161,7 +81,7 @@ static bool make_rows(CaseData *data, CaseTensor *tensor, int64_t heads, int64_t
     }
     if (!output && shape->layout == (is_q ? CASE_BROADCAST_Q : CASE_BROADCAST_KV))
         broadcast[0] = broadcast[1] = true;
-    return make_tensor(tensor, shape->layout == CASE_BMHD ? row_first : head_first, pad, broadcast, case_random_int(random, 0, 1));
+    return make_tensor(tensor, shape->layout == CASE_BMHD ? row_first : head_first, pad, broadcast, random_between(random, 0, 1));
 }
 
 /* Values -------------------------------------------------------------------------------------------------- */
@@ -238,55 +158,55 @@ static bool by_token(DimKind kind)
     return kind == DIM_T || kind == DIM_I || kind == DIM_J;
 }
 
-static void fill_normal(const CaseTensor *tensor, CaseRandom *random, double size)
+static void fill_normal(const CaseTensor *tensor, Random *random, double size)
 {
     int64_t index[SPEC_MAX_DIMS] = {0};
     if (case_tensor_empty(tensor))
         return;
     do
-        case_store(tensor, index, size * case_random_normal(random));
+        case_store(tensor, index, size * random_normal(random));
     while (case_next(tensor, index));
 }
 
 /* Ints that vary by token are document numbers: runs of equal ones, usually increasing. Others are small. */
-static void fill_ints(const CaseTensor *tensor, bool tokens, CaseRandom *random)
+static void fill_ints(const CaseTensor *tensor, bool tokens, Random *random)
 {
     int64_t index[SPEC_MAX_DIMS] = {0}, value = 0;
-    bool sorted = tokens && case_random_int(random, 0, 3) > 0;
+    bool sorted = tokens && random_between(random, 0, 3) > 0;
     if (case_tensor_empty(tensor))
         return;
     do {
         if (index[tensor->dim_count - 1] == 0)
-            value = sorted ? 0 : case_random_int(random, 0, 3);
+            value = sorted ? 0 : random_between(random, 0, 3);
         else if (sorted)
-            value += case_random_int(random, 0, 5) == 0;
-        else if (case_random_int(random, 0, 2) == 0)
-            value = case_random_int(random, tokens ? -1 : 1, tokens ? 4 : 12);
+            value += random_between(random, 0, 5) == 0;
+        else if (random_between(random, 0, 2) == 0)
+            value = random_between(random, tokens ? -1 : 1, tokens ? 4 : 12);
         case_store(tensor, index, (double)value);
     } while (case_next(tensor, index));
 }
 
-static void fill_uniform(const CaseTensor *tensor, CaseRandom *random, double lo, double hi)
+static void fill_uniform(const CaseTensor *tensor, Random *random, double lo, double hi)
 {
     int64_t index[SPEC_MAX_DIMS] = {0};
     if (case_tensor_empty(tensor))
         return;
     do
-        case_store(tensor, index, lo + (hi - lo) * case_random_unit(random));
+        case_store(tensor, index, lo + (hi - lo) * random_unit(random));
     while (case_next(tensor, index));
 }
 
-static void fill_bools(const CaseTensor *tensor, CaseRandom *random)
+static void fill_bools(const CaseTensor *tensor, Random *random)
 {
     int64_t index[SPEC_MAX_DIMS] = {0};
     if (case_tensor_empty(tensor))
         return;
     do
-        case_store(tensor, index, case_random_int(random, 0, 3) != 0);
+        case_store(tensor, index, random_between(random, 0, 3) != 0);
     while (case_next(tensor, index));
 }
 
-static bool make_input(CaseData *data, int n, CaseRandom *random)
+static bool make_input(CaseData *data, int n, Random *random)
 {
     const SpecInput *input = &data->spec->inputs[n];
     CaseTensor *tensor = &data->inputs[n];
@@ -319,7 +239,7 @@ static bool make_input(CaseData *data, int n, CaseRandom *random)
         for (int d = 1; d < input->dim_count; d++)
             order[d] = d - 1;
     }
-    if (!make_tensor(tensor, order, pad, broadcast, case_random_int(random, 0, 1)))
+    if (!make_tensor(tensor, order, pad, broadcast, random_between(random, 0, 1)))
         return false;
     if (input->type == ELEM_TYPE_BOOL)
         fill_bools(tensor, random);
@@ -360,7 +280,7 @@ static RefTensor reference_tensor(const CaseTensor *tensor)
 
 bool case_fill(CaseData *data)
 {
-    CaseRandom random = {data->shape.seed};
+    Random random = {data->shape.seed};
     CaseShape *shape = &data->shape;
     int64_t total_q = shape->M, total_k = shape->N;
     if (shape->ragged) {
@@ -411,7 +331,7 @@ bool case_fill(CaseData *data)
         bool broadcast[SPEC_MAX_DIMS] = {false};
         *tensor = (CaseTensor){.elem = ELEM_TYPE_F32, .dim_count = 3, .packed_batch = shape->ragged,
                                .extent = {shape->ragged ? 1 : shape->B, shape->H, total_q}};
-        if (data->spec->returns[r] && !make_tensor(tensor, order, pad, broadcast, case_random_int(&random, 0, 1)))
+        if (data->spec->returns[r] && !make_tensor(tensor, order, pad, broadcast, random_between(&random, 0, 1)))
             return false;
     }
     return true;

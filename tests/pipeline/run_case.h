@@ -71,11 +71,4 @@ size_t case_result_bytes(const CaseData *data, const void **bytes, int which); /
 enum { CASE_INTERP = 1, CASE_CPU = 2 };
 CaseVerdict case_run(const Spec *spec, ElemType elem, const CaseShape *shape, unsigned backends);
 
-/* Reproducible randomness. */
-typedef struct CaseRandom { uint64_t state; } CaseRandom;
-uint64_t case_random(CaseRandom *random);
-int64_t case_random_int(CaseRandom *random, int64_t lo, int64_t hi); /* inclusive */
-double case_random_unit(CaseRandom *random);                         /* [0, 1) */
-double case_random_normal(CaseRandom *random);
-
 #endif

@@ -79,7 +79,7 @@ void store_element(void *data, ElemType type, int64_t index, double value)
     }
 }
 
-static double load_element(const void *data, ElemType type, int64_t index)
+double load_element(const void *data, ElemType type, int64_t index)
 {
     uint32_t bits;
     float f;

@@ -37,5 +37,6 @@ bool problem_run(Problem *problem, bool exact, ElemType plain);
 int64_t problem_out_width(const Problem *problem);
 
 void store_element(void *data, ElemType type, int64_t index, double value);
+double load_element(const void *data, ElemType type, int64_t index);
 
 #endif

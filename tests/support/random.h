@@ -13,5 +13,7 @@ double random_unit(Random *random);
 double random_normal(Random *random);
 /* in [0, end) */
 int64_t random_below(Random *random, int64_t end);
+/* in [lo, hi] */
+int64_t random_between(Random *random, int64_t lo, int64_t hi);
 
 #endif
