@@ -180,7 +180,9 @@ static void check_expr_node(void *user, const Expr *e)
             complain(v, "the expression has the param '%s' with another type", v->program->params[e->index].name);
         break;
     case EXPR_VAR:
-        if (knob >= 0 && knob < v->program->knob_count) {
+        if (e->index >= VAR_FIRST_BOUND) {
+            complain(v, "an expression cannot reduce: use reduce or contract");
+        } else if (knob >= 0 && knob < v->program->knob_count) {
             if (v->program->stage >= STAGE_SIZED)
                 complain(v, "the knob '%s' is still there after stage logical", v->program->knobs[knob].name);
         } else if (e->index < VAR_SIZE_B || e->index > VAR_OFFSET) {
