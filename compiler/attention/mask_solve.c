@@ -16,6 +16,7 @@ typedef struct State {
     const Expr *lo[SOLVE_VARS], *hi[SOLVE_VARS];       /* bounds so far */
     const Expr *new_lo[SOLVE_VARS], *new_hi[SOLVE_VARS]; /* those that atoms gave since `base` */
     const Expr *base_lo[SOLVE_VARS], *base_hi[SOLVE_VARS];
+    bool bounded_lo[SOLVE_VARS], bounded_hi[SOLVE_VARS]; /* by an inequality */
 } State;
 
 static const Expr *op2(const Solver *s, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(s->pool, op, a, b); }
@@ -82,12 +83,14 @@ static void at_least(State *state, int v, const Expr *bound)
 {
     state->new_lo[v] = state->new_lo[v] ? op2(state->s, EXPR_MAX, state->new_lo[v], bound) : bound;
     state->lo[v] = op2(state->s, EXPR_MAX, state->lo[v], bound);
+    state->bounded_lo[v] = true;
 }
 
 static void at_most(State *state, int v, const Expr *bound)
 {
     state->new_hi[v] = state->new_hi[v] ? op2(state->s, EXPR_MIN, state->new_hi[v], bound) : bound;
     state->hi[v] = op2(state->s, EXPR_MIN, state->hi[v], bound);
+    state->bounded_hi[v] = true;
 }
 
 static void narrow(State *state, const Expr *form, int only);
@@ -294,13 +297,18 @@ static const Expr *decide(State *state, Case *c, bool fully)
         return possible;
     for (int a = 0; a < s->spec->rank; a++) {
         int i = SOLVE_I + a, j = SOLVE_J + a, d = SOLVE_DELTA + a;
+        State before = *state; /* what only a congruence moved does not count as bounded */
         if (state->new_lo[d]) {
-            at_least(state, i, op2(s, EXPR_ADD, state->lo[j], state->lo[d]));
-            at_most(state, j, op2(s, EXPR_SUB, state->hi[i], state->lo[d]));
+            at_least(state, i, op2(s, EXPR_ADD, before.lo[j], before.lo[d]));
+            at_most(state, j, op2(s, EXPR_SUB, before.hi[i], before.lo[d]));
+            state->bounded_lo[i] = before.bounded_lo[i] || before.bounded_lo[d];
+            state->bounded_hi[j] = before.bounded_hi[j] || before.bounded_lo[d];
         }
         if (state->new_hi[d]) {
-            at_most(state, i, op2(s, EXPR_ADD, state->hi[j], state->hi[d]));
-            at_least(state, j, op2(s, EXPR_SUB, state->lo[i], state->hi[d]));
+            at_most(state, i, op2(s, EXPR_ADD, before.hi[j], before.hi[d]));
+            at_least(state, j, op2(s, EXPR_SUB, before.lo[i], before.hi[d]));
+            state->bounded_hi[i] = before.bounded_hi[i] || before.bounded_hi[d];
+            state->bounded_lo[j] = before.bounded_lo[j] || before.bounded_hi[d];
         }
     }
     for (int k = 0; k < c->count && (fully || left > 1); k++)
@@ -410,6 +418,7 @@ static Hull cases_hull(Solver *s, const Cases *cases, int v)
         begin(&state, s);
         const Expr *case_possible = decide(&state, &cases->list[k], true);
         const Expr *lo = state.lo[v], *hi = state.hi[v], *valid;
+        bool open = !state.bounded_lo[v] || !state.bounded_hi[v];
         Cases split;
         if (cases_split_wraps(s, &cases->list[k], &split, &valid)) {
             Hull inner = {NULL, NULL, false};
@@ -422,7 +431,6 @@ static Hull cases_hull(Solver *s, const Cases *cases, int v)
             hi = expr_op3(s->pool, EXPR_SELECT, valid, inner.hi, hi);
         }
         /* A case that leaves a side open would open the union: let it count only where it can hold. */
-        bool open = lo == s->lo[v] || hi == s->hi[v];
         hull_join(s, &hull, v, lo, hi, open && cases->count > 1 ? case_possible : NULL);
     }
     return hull;
