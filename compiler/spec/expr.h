@@ -150,7 +150,8 @@ typedef struct ExprRange { const Expr *lo, *hi; } ExprRange;
 /* leaf(user, e) gives the range of a leaf (VAR, PARAM, INPUT, ...); a leaf that does not vary returns {e, e}. */
 ExprRange expr_range(ExprPool *pool, const Expr *e, ExprRange (*leaf)(void *user, const Expr *e), void *user);
 
-/* d e / d leaf where leaf is any leaf node; NULL with a message when an op has no derivative there. */
+/* d e / d leaf where leaf is any float leaf node (of e: found by identity, also inside reductions); NULL when e takes a
+ * maximum or minimum over a reduction of it. Steps have derivative zero. */
 const Expr *expr_derive(ExprPool *pool, const Expr *e, const Expr *leaf);
 
 #endif
