@@ -64,32 +64,6 @@ static Program *detach(Diag *diag, const Program *program, const char *text, Are
     return copy;
 }
 
-static void fill_interp(Kernel *kernel, const Target *target, Program *program)
-{
-    snprintf(kernel->name, sizeof kernel->name, "%s", program->name);
-    snprintf(kernel->target, sizeof kernel->target, "%s", target->name);
-    kernel->format = KERNEL_PROGRAM;
-    kernel->rank = program->rank;
-    kernel->phase_count = program->phase_count;
-    for (int k = 0; k < program->phase_count; k++) {
-        snprintf(kernel->phases[k].entry, sizeof kernel->phases[k].entry, "%s", program->phases[k].name);
-        kernel->phases[k].grid_count = program->phases[k].grid_count;
-        for (int j = 0; j < program->phases[k].grid_count; j++)
-            kernel->phases[k].grid[j] = program->phases[k].grid[j].extent;
-    }
-    kernel->tensor_count = program->tensor_count;
-    for (int k = 0; k < program->tensor_count; k++) {
-        const Tensor *from = &program->tensors[k];
-        KernelTensor *to = &kernel->tensors[k];
-        snprintf(to->name, sizeof to->name, "%s", from->name);
-        to->role = from->role;
-        to->index = from->index;
-        to->elem = from->elem;
-        to->dim_count = from->dim_count;
-        memcpy(to->extent, from->extent, sizeof to->extent);
-    }
-}
-
 static Kernel *emit_interp(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
     const char *text = program_print(program, arena);
@@ -105,13 +79,14 @@ static Kernel *emit_interp(const Target *target, Arena *arena, Diag *diag, Progr
         free(kernel);
         return NULL;
     }
-    fill_interp(kernel, target, copy);
+    kernel->format = KERNEL_PROGRAM;
+    snprintf(kernel->target, sizeof kernel->target, "%s", target->name);
     kernel->program = copy;
     kernel->program_arena = own;
     return kernel;
 }
 
-Kernel *target_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
+static Kernel *emit(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
     switch (target->kind) {
     case TARGET_INTERP:
@@ -128,4 +103,12 @@ Kernel *target_emit(const Target *target, Arena *arena, Diag *diag, Program *pro
     }
     diag_error(diag, SPAN_NONE, "unsupported-target", "this build cannot emit for the target '%s'", target->name);
     return NULL;
+}
+
+Kernel *target_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
+{
+    Kernel *kernel = emit(target, arena, diag, program);
+    if (kernel)
+        kernel_describe(kernel, program);
+    return kernel;
 }

@@ -233,7 +233,7 @@ static LLVMValueRef emit_extent(Gen *g, Extent e)
 
 static char *entry_name(Gen *g, const Phase *phase)
 {
-    return arena_printf(g->arena, "%s_%s", g->program->name, phase->name);
+    return arena_printf(g->arena, "%.47s_%.47s", g->program->name, phase->name); /* as kernel_describe */
 }
 
 static void emit_phase(Gen *g, const Phase *phase)
@@ -380,33 +380,11 @@ static Gen *build_module(const Target *target, Arena *arena, Diag *diag, const P
 
 static void fill_kernel(Gen *g, Kernel *kernel)
 {
-    const Program *program = g->program;
     kernel->format = KERNEL_OBJECT;
-    snprintf(kernel->name, sizeof kernel->name, "%s", program->name);
-    snprintf(kernel->target, sizeof kernel->target, "%.63s", g->target->name);
-    kernel->rank = program->rank;
     kernel->scratch_bytes = g->scratch_bytes;
-    kernel->phase_count = program->phase_count;
-    for (int k = 0; k < program->phase_count; k++) {
-        const Phase *phase = &program->phases[k];
-        KernelPhase *to = &kernel->phases[k];
-        snprintf(to->entry, sizeof to->entry, "%s", entry_name(g, phase));
-        to->grid_count = phase->grid_count;
-        for (int j = 0; j < phase->grid_count; j++)
-            to->grid[j] = resolved_extent(program, phase->grid[j].extent);
-    }
-    kernel->tensor_count = program->tensor_count;
-    for (int k = 0; k < program->tensor_count; k++) {
-        const Tensor *from = &program->tensors[k];
-        KernelTensor *to = &kernel->tensors[k];
-        snprintf(to->name, sizeof to->name, "%s", from->name);
-        to->role = from->role;
-        to->index = from->index;
-        to->elem = from->elem;
-        to->dim_count = from->dim_count;
-        for (int d = 0; d < from->dim_count; d++)
-            to->extent[d] = resolved_extent(program, from->extent[d]);
-    }
+    kernel->phase_count = g->program->phase_count;
+    for (int k = 0; k < g->program->phase_count; k++)
+        snprintf(kernel->phases[k].entry, sizeof kernel->phases[k].entry, "%s", entry_name(g, &g->program->phases[k]));
 }
 
 static Module *module_create(Arena *arena)
