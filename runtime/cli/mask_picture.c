@@ -50,22 +50,34 @@ static TileClass group_class(const MaskPicture *picture, int64_t m, int64_t m_en
     return first;
 }
 
+/* Letters that a tile is wide, so that a letter (twice as high as wide) covers about as many keys as half its rows. */
+static int64_t letters_of_tile(const MaskPicture *picture)
+{
+    const PictureSide *rows = &picture->queries, *keys = &picture->keys;
+    int64_t height = rows->tiles > 0 ? rows->begin[1] : 1, width = keys->tiles > 0 ? keys->begin[1] : 1;
+    int64_t letters = (2 * width + height / 2) / height;
+    return letters > 1 ? letters : 1;
+}
+
 void mask_picture_text(const MaskPicture *picture, FILE *out, int64_t columns, bool color)
 {
     static const char mark[] = {[TILE_CLASS_EMPTY] = '.', [TILE_CLASS_PARTIAL] = '/', [TILE_CLASS_FULL] = '#'};
     static const char *const paint[] = {[TILE_CLASS_EMPTY] = "\033[2m", [TILE_CLASS_PARTIAL] = "\033[33m",
                                         [TILE_CLASS_FULL] = "\033[34m"};
-    int64_t tiles = picture->queries.tiles > picture->keys.tiles ? picture->queries.tiles : picture->keys.tiles;
-    int64_t group = tiles * 2 <= columns ? 1 : (tiles * 2 + columns - 1) / columns;
+    int64_t letters = letters_of_tile(picture), wide = picture->keys.tiles * letters, group = 1;
+    if (wide > columns || picture->queries.tiles > columns) {
+        int64_t most = wide > picture->queries.tiles ? wide : picture->queries.tiles;
+        group = (most + columns - 1) / columns;
+    }
     for (int64_t m = 0; m < picture->queries.tiles; m += group) {
         int64_t m_end = m + group < picture->queries.tiles ? m + group : picture->queries.tiles;
         for (int64_t n = 0; n < picture->keys.tiles; n += group) {
             int64_t n_end = n + group < picture->keys.tiles ? n + group : picture->keys.tiles;
             TileClass class = group_class(picture, m, m_end, n, n_end);
-            if (color)
-                fprintf(out, "%s%c%c\033[0m", paint[class], mark[class], mark[class]);
-            else
-                fprintf(out, "%c%c", mark[class], mark[class]);
+            fputs(color ? paint[class] : "", out);
+            for (int64_t k = 0; k < letters; k++)
+                fputc(mark[class], out);
+            fputs(color ? "\033[0m" : "", out);
         }
         fputc('\n', out);
     }

@@ -27,9 +27,5 @@ bool npy_write(const char *path, AttuneDtype dtype, int ndim, const int64_t *sha
 /* Numbers of one type as another of the same kind (floats, or ints and bools); false when there is no such
  * conversion. Rounds to nearest even. `from` and `to` may not overlap. */
 bool npy_convert(const void *from, AttuneDtype from_dtype, void *to, AttuneDtype to_dtype, int64_t count);
-float float_of_bf16(uint16_t bits);
-float float_of_f16(uint16_t bits);
-uint16_t bf16_of_float(float value);
-uint16_t f16_of_float(float value);
 
 #endif
