@@ -162,6 +162,34 @@ static void bind_output(void *user, const Expr *e)
         scope_bind(body->lower, body->lower->root, e, body->lower->output_row);
 }
 
+/* Does another variable in the reduction's body run along this axis? */
+static bool axis_is_taken(Lower *lower, const Expr *e, int axis)
+{
+    const ExprVarSet *free = e->free_bound;
+    for (int i = 0; free && i < free->count; i++) {
+        Scope *where;
+        Inst *index = scope_find(lower->root, expr_var(lower->pool, (VarId)free->var[i], TYPE_INT), &where);
+        if (index && index->op == TILE_INDEX && index->axis == axis)
+            return true;
+    }
+    return false;
+}
+
+/* A reduction inside another one has another axis than that, even when the extents agree. */
+static const char *reduction_axis(Lower *lower, const Expr *e, int64_t extent)
+{
+    static const char *const nested[] = {"r", "u", "w", "x", "y", "z"};
+    enum { NESTED = sizeof nested / sizeof *nested };
+    int level = e->index - VAR_FIRST_BOUND;
+    if (level == 0 && extent == lower->D && !axis_is_taken(lower, e, axis_of_extent(lower, "d", extent)))
+        return "d";
+    for (; level < NESTED; level++)
+        if (!axis_is_taken(lower, e, axis_of_extent(lower, nested[level], extent)))
+            return nested[level];
+    diag_error(lower->diag, e->span, "too-many-axes", "reductions are nested too deeply here");
+    arena_fail(lower->arena);
+}
+
 /* The body of a reduction and the variable in it, which is bound to the axis that it runs over. Equal reductions
  * share their variable, and so do reductions over different extents: all but the first axis of a variable get one of
  * their own. */
@@ -180,8 +208,12 @@ static const Expr *open_reduction(Lower *lower, const Expr *e, const Expr **vari
         diag_error(lower->diag, e->span, "output-channel", "a reduction over the output row must run over all its %lld channels", (long long)lower->Ev);
         arena_fail(lower->arena);
     }
-    const char *name = body.reads_output ? "e" : extent == lower->D ? "d" : extent == lower->E ? "e" : "r";
+    const char *name = body.reads_output ? "e" : reduction_axis(lower, e, extent);
     int axis = axis_of_extent(lower, name, extent);
+    if (body.reads_output && axis_is_taken(lower, e, axis)) {
+        diag_error(lower->diag, e->span, "output-channel", "a sum over the output row cannot depend on the output's own channel");
+        arena_fail(lower->arena);
+    }
     *variable = expr_var(lower->pool, (VarId)e->index, TYPE_INT);
     Scope *where;
     Inst *index = scope_find(lower->root, *variable, &where);
@@ -270,19 +302,13 @@ static const Expr *fusion_arg(Fusion *f, const Expr *e)
     for (int i = 0; i < f->count; i++)
         if (f->sources[i] == e)
             return expr_arg(f->lower->pool, i, (ExprType)e->type);
-    if (f->count == INST_MAX_ARGS) {
-        diag_error(f->lower->diag, e->span, "expression-too-wide",
-                   "this expression reads more than %d different values of one tile; name parts of it with let", INST_MAX_ARGS);
-        arena_fail(f->lower->arena);
-    }
     f->args[f->count] = value_of(f->lower, f->scope, e);
     f->sources[f->count] = e;
     return expr_arg(f->lower->pool, f->count++, (ExprType)e->type);
 }
 
-/* The number of operands that fusing e would still add is not known beforehand, so once most places are taken
- * composite operands are computed on their own. */
-static const Expr *fuse(Fusion *f, const Expr *e, bool top)
+/* `pending` places are needed for operands that come after e; what would not leave them is computed on its own. */
+static const Expr *fuse(Fusion *f, const Expr *e, int pending, bool top)
 {
     Scope *where;
     if (!top && scope_find(f->scope, e, &where))
@@ -296,12 +322,12 @@ static const Expr *fuse(Fusion *f, const Expr *e, bool top)
             return f->done[e->id];
         struct ValueInfo info = info_of(f->lower, f->scope, e);
         bool elsewhere = info.depth != f->whole.depth || info.axes != f->whole.axes;
-        if (elsewhere || f->count > INST_MAX_ARGS - 6)
+        if (elsewhere || f->count + pending + e->arity > INST_MAX_ARGS)
             return fusion_arg(f, e);
     }
     const Expr *args[3];
     for (int i = 0; i < e->arity; i++)
-        args[i] = fuse(f, e->args[i], false);
+        args[i] = fuse(f, e->args[i], pending + e->arity - 1 - i, false);
     const Expr *result = expr_rebuild(f->lower->pool, e, args);
     if (e->id >= f->done_count) {
         uint32_t want = e->id + 64;
@@ -337,7 +363,7 @@ static Inst *lower_reduction(Lower *lower, Scope *scope, const Expr *e)
     }
     if (e->op == EXPR_SUM && e->type == TYPE_FLOAT) {
         Fusion f = {.lower = lower, .scope = scope, .whole = info};
-        const Expr *joined = fuse(&f, body, true);
+        const Expr *joined = fuse(&f, body, 0, true);
         if (f.count == 2 && inst_has_axis(f.args[0], axis) && inst_has_axis(f.args[1], axis) &&
             axes_of(f.args[0]) != axes_of(f.args[1]) && f.args[0]->type.elem >= ELEM_TYPE_F32 && f.args[1]->type.elem >= ELEM_TYPE_F32) {
             const Expr *product = expr_op2(lower->pool, EXPR_MUL, expr_arg(lower->pool, 0, TYPE_FLOAT), expr_arg(lower->pool, 1, TYPE_FLOAT));
@@ -474,7 +500,7 @@ Inst *value_of(Lower *lower, Scope *scope, const Expr *e)
         arena_fail(lower->arena);
     } else {
         Fusion f = {.lower = lower, .scope = home, .whole = info};
-        const Expr *fused = fuse(&f, e, true);
+        const Expr *fused = fuse(&f, e, 0, true);
         inst = build_map(&home->at, fused, f.args, f.count);
     }
     scope_bind(lower, home, e, inst);
