@@ -293,7 +293,9 @@ static const Expr *construct(ExprPool *pool, ExprOp op, const Expr **args)
     const ExprOpInfo *info = &expr_op_info[op];
     assert(types_right(op, args));
     (void)types_right;
-    if (info->commutative && expr_compare(args[0], args[1]) > 0) {
+    /* min and max of floats are left alone: which operand stands first decides between -0 and 0, and about NaN. */
+    bool ordered = (op == EXPR_MIN || op == EXPR_MAX) && args[0]->type == TYPE_FLOAT;
+    if (info->commutative && !ordered && expr_compare(args[0], args[1]) > 0) {
         const Expr *swap = args[0];
         args[0] = args[1];
         args[1] = swap;

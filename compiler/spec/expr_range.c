@@ -224,9 +224,13 @@ static ExprRange rule_minmax(Ranger *r, const Expr *e, const ExprRange *x)
 }
 
 /* What a function that grows everywhere tends to at both ends, where that is finite. */
-static const Expr *limit(Ranger *r, ExprOp op, bool high)
+static const Expr *limit(Ranger *r, const Expr *e, bool high)
 {
-    switch (op) {
+    switch ((ExprOp)e->op) {
+    case EXPR_SIGN:
+        if (e->type == TYPE_INT)
+            return expr_int(r->pool, high ? 1 : -1);
+        return expr_float(r->pool, high ? 1 : -1);
     case EXPR_EXP: case EXPR_EXP2: return high ? NULL : expr_float(r->pool, 0);
     case EXPR_SIGMOID: return expr_float(r->pool, high ? 1 : 0);
     case EXPR_TANH: case EXPR_ERF: return expr_float(r->pool, high ? 1 : -1);
@@ -239,10 +243,8 @@ static ExprRange rule_monotone(Ranger *r, const Expr *e, const ExprRange *x)
     ExprOp op = (ExprOp)e->op;
     if (e->arity == 2)
         return (ExprRange){op2(r, op, x[0].lo, x[1].lo), op2(r, op, x[0].hi, x[1].hi)};
-    if (op == EXPR_SIGN)
-        return (ExprRange){x[0].lo ? op1(r, op, x[0].lo) : op1(r, EXPR_NEG, op1(r, op, zero_of(r, e))), op1(r, op, x[0].hi)};
-    return (ExprRange){x[0].lo ? op1(r, op, x[0].lo) : limit(r, op, false),
-                       x[0].hi ? op1(r, op, x[0].hi) : limit(r, op, true)};
+    return (ExprRange){x[0].lo ? op1(r, op, x[0].lo) : limit(r, e, false),
+                       x[0].hi ? op1(r, op, x[0].hi) : limit(r, e, true)};
 }
 
 static ExprRange rule_antitone(Ranger *r, const Expr *e, const ExprRange *x)
