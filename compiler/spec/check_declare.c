@@ -226,7 +226,7 @@ static bool check_dim(Checker *c, const Node *node, SpecDim *dim)
         bool let = false;
         for (int n = 0; n < c->let_count; n++)
             let |= !strcmp(c->lets[n].node->name, node->name);
-        if (!find_param(c, node->name) && !let && !check_reserved_meaning(node->name))
+        if (!find_param(c, node->name) && find_input(c, node->name) < 0 && !let && !check_reserved_meaning(node->name))
             return free_dim(c, node, dim);
     }
     dim->kind = DIM_EXTENT;

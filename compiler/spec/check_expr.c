@@ -204,9 +204,12 @@ const char *check_nearest_name(Checker *c, const char *wrong)
     for (int n = 0; n < BUILTIN_COUNT; n++)
         if (strlen(builtins[n].name) > 1 && (c->def ? pure(builtins[n].kind) : builtins[n].where & AT(c->context)))
             names[count++] = builtins[n].name;
-    if (wrong[0] && wrong[1])
-        return diag_nearest(wrong, names, count);
-    return NULL;
+    if (wrong[0] == wrong[1] && !wrong[2]) { /* jj: one letter too many */
+        const char one[2] = {wrong[0], 0};
+        const struct BuiltinRow *row = find_builtin(one);
+        return row && !c->def && row->where & AT(c->context) ? row->name : NULL;
+    }
+    return wrong[0] && wrong[1] ? diag_nearest(wrong, names, count) : NULL;
 }
 
 static Value unknown_name(Checker *c, const Node *node)
@@ -225,8 +228,8 @@ static Value unknown_name(Checker *c, const Node *node)
         };
         Message *m = check_error(c, node->span, "wrong-place", "'%s', %s, has no meaning in %s", row->name, row->meaning,
                                  context_names[c->context]);
-        if ((size_t)c->context < sizeof hints / sizeof *hints)
-            diag_fix(c->diag, m, "%s", hints[c->context] ? hints[c->context] : "");
+        if ((size_t)c->context < sizeof hints / sizeof *hints && hints[c->context])
+            diag_fix(c->diag, m, "%s", hints[c->context]);
         return value_error();
     }
     const char *near = check_nearest_name(c, node->name);
@@ -296,21 +299,9 @@ static const Expr *binary_scalars(Checker *c, Span span, const Expr *const *args
     bool to_float = a->type != b->type;
     if (kind == NODE_POW && a->type == TYPE_INT && b->type == TYPE_INT)
         to_float = b->op != EXPR_INT || b->value.i < 0;
-    if (kind == NODE_DIV && a->op == EXPR_INT && b->op == EXPR_INT) {
-        if (b->value.i == 0) {
-            check_error(c, span, "division-by-zero", "division by zero");
-            return NULL;
-        }
-        if (a->value.i % b->value.i != 0) {
-            bool known = false;
-            for (const Message *m = c->diag->first; m; m = m->next)
-                known |= m->span.file == span.file && m->span.begin == span.begin && !strcmp(m->id, "integer-division");
-            if (!known)
-                diag_fix(c->diag, diag_warn(c->diag, span, "integer-division", "'/' on ints is floor division: %lld / %lld = %lld",
-                                            (long long)a->value.i, (long long)b->value.i,
-                                            (long long)expr_op2(c->pool, EXPR_DIV, a, b)->value.i),
-                         "write %lld.0 / %lld for a fraction", (long long)a->value.i, (long long)b->value.i);
-        }
+    if ((kind == NODE_DIV || kind == NODE_MOD) && a->type == TYPE_INT && b->op == EXPR_INT && b->value.i == 0) {
+        check_error(c, span, "division-by-zero", "division of an int by zero");
+        return NULL;
     }
     if (to_float) {
         a = expect_float(c, span, a, what);
@@ -410,13 +401,28 @@ static Value member_value(Checker *c, const Node *node)
 
 /* Everything ---------------------------------------------------------------------------------------------- */
 
+/* 1 / 2 as written: nearly always 0.5 was meant. */
+static void warn_floor(Checker *c, const Node *node)
+{
+    const Node *a = node->child[0], *b = node->child[1];
+    if (node->kind != NODE_DIV || a->kind != NODE_INTEGER || b->kind != NODE_INTEGER || b->integer == 0
+        || a->integer % b->integer == 0)
+        return;
+    for (const Message *m = c->diag->first; m; m = m->next)
+        if (m->span.file == node->span.file && m->span.begin == node->span.begin && !strcmp(m->id, "integer-division"))
+            return;
+    diag_fix(c->diag, diag_warn(c->diag, node->span, "integer-division", "'/' on ints is floor division: %lld / %lld = %lld",
+                                (long long)a->integer, (long long)b->integer, (long long)(a->integer / b->integer)),
+             "write %lld.0 / %lld for the fraction", (long long)a->integer, (long long)b->integer);
+}
+
 static bool within_limits(Checker *c, const Node *node)
 {
     if (c->stopped)
         return false;
     if (++c->steps > CHECK_MAX_STEPS || arena_used(c->arena) - c->memory > CHECK_MAX_MEMORY) {
         c->stopped = true;
-        diag_fix(c->diag, check_error(c, node->span, "too-large", "the functions used here expand to more than %d expression nodes",
+        diag_fix(c->diag, check_error(c, c->def ? c->call : node->span, "too-large", "the functions used here expand to more than %d expression nodes",
                                       CHECK_MAX_STEPS), "call them on fewer things, or less deeply");
     } else if (c->depth > CHECK_MAX_DEPTH) {
         c->stopped = true;
@@ -467,9 +473,20 @@ static Value check_kind(Checker *c, const Node *node)
         Value value = check_value(c, node->child[0]);
         return value_map(c, node->span, &value, 1, unary_scalar, &node->kind);
     }
-    case NODE_OR: case NODE_AND: case NODE_LT: case NODE_LE: case NODE_GT: case NODE_GE: case NODE_EQ: case NODE_NE:
+    case NODE_OR: case NODE_AND: {
+        /* each side by itself, so that a mistake on one does not hide one on the other */
+        Value sides[2] = {check_value(c, node->child[0]), check_value(c, node->child[1])};
+        const char *what = arena_printf(c->arena, "an operand of '%s'", node_word(node->kind));
+        for (int n = 0; n < 2; n++)
+            if (sides[n].kind == VALUE_SCALAR && !value_expect_bool(c, node->child[n]->span, sides[n], what))
+                sides[n] = value_error();
+        expr_set_span(c->pool, node->span);
+        return check_binary(c, node->kind, node->span, sides[0], sides[1]);
+    }
+    case NODE_LT: case NODE_LE: case NODE_GT: case NODE_GE: case NODE_EQ: case NODE_NE:
     case NODE_ADD: case NODE_SUB: case NODE_MUL: case NODE_DIV: case NODE_MOD: case NODE_POW: {
         Value a = check_value(c, node->child[0]), b = check_value(c, node->child[1]);
+        warn_floor(c, node);
         expr_set_span(c->pool, node->span);
         return check_binary(c, node->kind, node->span, a, b);
     }
