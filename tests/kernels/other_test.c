@@ -213,15 +213,15 @@ static void performer(const Problem *p, Expected *expected)
 }
 
 static const KernelCase normalisers[] = {
-    {"other/sigmoid", LINE, .oracle = {NULL, sigmoid, .plain_sum = true}},
-    {"other/sigmoid_causal", LINE, .oracle = {causal, sigmoid_alibi, .plain_sum = true}},
-    {"other/relu", LINE, .oracle = {NULL, relu, .plain_sum = true}},
-    {"other/gaussian", LINE, .oracle = {NULL, gaussian, .plain_sum = true}},
+    {"other/sigmoid", LINE, .oracle = {.weight = sigmoid, .plain_sum = true}},
+    {"other/sigmoid_causal", LINE, .oracle = {.visible = causal, .weight = sigmoid_alibi, .plain_sum = true}},
+    {"other/relu", LINE, .oracle = {.weight = relu, .plain_sum = true}},
+    {"other/gaussian", LINE, .oracle = {.weight = gaussian, .plain_sum = true}},
     {"other/gaussian_sum", .B = 1, .H = 2, .G = 1, .M = 9, .N = 20, .D = 3, .E = 1, .settings = {{"sigma", "1.5"}},
-     .oracle = {NULL, gaussian_wide, .plain_sum = true}},
-    {"other/laplace", LINE, .oracle = {causal, laplace, .plain_sum = true}},
+     .oracle = {.weight = gaussian_wide, .plain_sum = true}},
+    {"other/laplace", LINE, .oracle = {.visible = causal, .weight = laplace, .plain_sum = true}},
     {"other/nonlocal_means", .B = 1, .H = 1, .G = 1, .D = 5, .E = 3, .m_axis = {6, 7}, .n_axis = {6, 7},
-     .settings = {{"bandwidth", "2"}, {"radius", "2"}}, .oracle = {patch, nonlocal}},
+     .settings = {{"bandwidth", "2"}, {"radius", "2"}}, .oracle = {.visible = patch, .weight = nonlocal}},
     {"other/entmax15", LINE, .own = entmax15},
 };
 

@@ -100,20 +100,20 @@ static bool scale_dit(const Pair *at)
 }
 
 static const KernelCase cases[] = {
-    {"position/alibi", LINE, .oracle = {causal, alibi}},
+    {"position/alibi", LINE, .oracle = {.visible = causal, .weight = alibi}},
     {"position/alibi_documents", .B = 2, .H = 4, .G = 2, .M = 19, .N = 19, .D = 8, .E = 6, .prepare = documents,
-     .oracle = {causal_document, alibi}},
-    {"position/kerple_log", LINE, .prepare = kerple_inputs, .oracle = {causal, kerple_log}},
-    {"position/kerple_power", LINE, .prepare = kerple_inputs, .oracle = {causal, kerple_power}},
-    {"position/t5_bias", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}}, .oracle = {causal, t5}},
-    {"position/t5_bias_bidirectional", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}}, .oracle = {NULL, t5_both}},
-    {"position/relative_bias", LINE, .settings = {{"reach", "5"}}, .oracle = {NULL, relative}},
-    {"position/rope", LINE, .settings = {{"theta", "1000"}}, .oracle = {causal, .map = rope}},
+     .oracle = {.visible = causal_document, .weight = alibi}},
+    {"position/kerple_log", LINE, .prepare = kerple_inputs, .oracle = {.visible = causal, .weight = kerple_log}},
+    {"position/kerple_power", LINE, .prepare = kerple_inputs, .oracle = {.visible = causal, .weight = kerple_power}},
+    {"position/t5_bias", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}}, .oracle = {.visible = causal, .weight = t5}},
+    {"position/t5_bias_bidirectional", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}}, .oracle = {.weight = t5_both}},
+    {"position/relative_bias", LINE, .settings = {{"reach", "5"}}, .oracle = {.weight = relative}},
+    {"position/rope", LINE, .settings = {{"theta", "1000"}}, .oracle = {.visible = causal, .map = rope}},
     {"position/rope2d", .B = 1, .H = 2, .G = 2, .D = 12, .E = 5, .m_axis = {4, 5}, .n_axis = {4, 5}, .settings = {{"theta", "50"}},
      .oracle = {.map = rope2d}},
-    {"windowed/chunk_causal", LINE, .settings = {{"chunk", "7"}, {"theta", "1000"}}, .oracle = {chunk7, .map = rope}},
+    {"windowed/chunk_causal", LINE, .settings = {{"chunk", "7"}, {"theta", "1000"}}, .oracle = {.visible = chunk7, .map = rope}},
     {"windowed/scale_dit", .B = 2, .H = 2, .G = 2, .M = 19, .N = 19, .D = 8, .E = 4, .prepare = places,
-     .settings = {{"front", "4"}, {"window", "5"}, {"theta", "1000"}}, .oracle = {scale_dit, .map = rope_places}},
+     .settings = {{"front", "4"}, {"window", "5"}, {"theta", "1000"}}, .oracle = {.visible = scale_dit, .map = rope_places}},
 };
 
 static void test_positions(void) { run_kernel_cases(cases, sizeof cases / sizeof *cases); }

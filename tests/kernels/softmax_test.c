@@ -94,35 +94,35 @@ static void unit(const Problem *p, const double *x, int64_t position, double *y)
 static double temperature(const Pair *at, double dot) { return dot * input_of(at->p, "temperature")[at->h]; }
 
 static const KernelCase masks[] = {
-    {"softmax/full", LINE, .oracle = {0}},
+    {"softmax/full", LINE},
     {"softmax/full", .B = 2, .H = 3, .G = 3, .M = 1, .N = 30, .D = 67, .E = 33},
-    {"softmax/full_lse", LINE, .oracle = {0}},
-    {"softmax/causal", LINE, .oracle = {causal}},
-    {"softmax/causal", SQUARE, .oracle = {causal}},
-    {"softmax/causal", .B = 1, .H = 2, .G = 1, .M = 12, .N = 9, .D = 8, .E = 8, .offset = -3, .oracle = {causal}}, /* empty rows */
-    {"softmax/causal_lse", LINE, .oracle = {causal}},
-    {"softmax/prefix", LINE, .prepare = prefixes, .oracle = {prefix}},
-    {"windowed/sliding_window", LINE, .settings = {{"window", "5"}}, .oracle = {window5}},
-    {"windowed/local_window", LINE, .settings = {{"radius", "3"}}, .oracle = {radius3}},
-    {"windowed/streaming_window", SQUARE, .settings = {{"window", "4"}, {"sinks", "2"}}, .oracle = {streaming}},
-    {"sparse/dilated_window", SQUARE, .settings = {{"window", "4"}, {"step", "3"}}, .oracle = {every_third}},
-    {"sparse/strided", SQUARE, .settings = {{"stride", "4"}}, .oracle = {strided}},
-    {"sparse/strided_heads", SQUARE, .settings = {{"stride", "4"}}, .oracle = {strided_heads}},
-    {"sparse/fixed", SQUARE, .settings = {{"stride", "5"}, {"columns", "2"}}, .oracle = {fixed}},
-    {"sparse/fixed_heads", SQUARE, .settings = {{"stride", "5"}, {"columns", "2"}}, .oracle = {fixed_heads}},
-    {"documents/documents", SQUARE, .prepare = documents, .oracle = {same}},
-    {"documents/causal_documents", SQUARE, .prepare = documents, .oracle = {causal_document}},
-    {"documents/sliding_documents", SQUARE, .settings = {{"window", "3"}}, .prepare = documents, .oracle = {sliding_document}},
-    {"documents/prefix_documents", SQUARE, .prepare = prefixed_documents, .oracle = {prefix_document}},
-    {"documents/shared_question", SQUARE, .prepare = documents, .oracle = {question}},
-    {"documents/bagel", SQUARE, .prepare = bagel_inputs, .oracle = {bagel}},
+    {"softmax/full_lse", LINE},
+    {"softmax/causal", LINE, .oracle = {.visible = causal}},
+    {"softmax/causal", SQUARE, .oracle = {.visible = causal}},
+    {"softmax/causal", .B = 1, .H = 2, .G = 1, .M = 12, .N = 9, .D = 8, .E = 8, .offset = -3, .oracle = {.visible = causal}}, /* empty rows */
+    {"softmax/causal_lse", LINE, .oracle = {.visible = causal}},
+    {"softmax/prefix", LINE, .prepare = prefixes, .oracle = {.visible = prefix}},
+    {"windowed/sliding_window", LINE, .settings = {{"window", "5"}}, .oracle = {.visible = window5}},
+    {"windowed/local_window", LINE, .settings = {{"radius", "3"}}, .oracle = {.visible = radius3}},
+    {"windowed/streaming_window", SQUARE, .settings = {{"window", "4"}, {"sinks", "2"}}, .oracle = {.visible = streaming}},
+    {"sparse/dilated_window", SQUARE, .settings = {{"window", "4"}, {"step", "3"}}, .oracle = {.visible = every_third}},
+    {"sparse/strided", SQUARE, .settings = {{"stride", "4"}}, .oracle = {.visible = strided}},
+    {"sparse/strided_heads", SQUARE, .settings = {{"stride", "4"}}, .oracle = {.visible = strided_heads}},
+    {"sparse/fixed", SQUARE, .settings = {{"stride", "5"}, {"columns", "2"}}, .oracle = {.visible = fixed}},
+    {"sparse/fixed_heads", SQUARE, .settings = {{"stride", "5"}, {"columns", "2"}}, .oracle = {.visible = fixed_heads}},
+    {"documents/documents", SQUARE, .prepare = documents, .oracle = {.visible = same}},
+    {"documents/causal_documents", SQUARE, .prepare = documents, .oracle = {.visible = causal_document}},
+    {"documents/sliding_documents", SQUARE, .settings = {{"window", "3"}}, .prepare = documents, .oracle = {.visible = sliding_document}},
+    {"documents/prefix_documents", SQUARE, .prepare = prefixed_documents, .oracle = {.visible = prefix_document}},
+    {"documents/shared_question", SQUARE, .prepare = documents, .oracle = {.visible = question}},
+    {"documents/bagel", SQUARE, .prepare = bagel_inputs, .oracle = {.visible = bagel}},
 };
 
 static const KernelCase scores[] = {
-    {"softmax/softcap", LINE, .settings = {{"cap", "2"}}, .oracle = {causal, capped}},
-    {"softmax/sink", LINE, .oracle = {causal, .sink = sink_of}},
-    {"softmax/softcap_sink", LINE, .settings = {{"cap", "2"}}, .oracle = {causal, capped, sink_of}},
-    {"softmax/qk_norm", LINE, .oracle = {causal, temperature, .map = unit}},
+    {"softmax/softcap", LINE, .settings = {{"cap", "2"}}, .oracle = {.visible = causal, .weight = capped}},
+    {"softmax/sink", LINE, .oracle = {.visible = causal, .sink = sink_of}},
+    {"softmax/softcap_sink", LINE, .settings = {{"cap", "2"}}, .oracle = {.visible = causal, .weight = capped, .sink = sink_of}},
+    {"softmax/qk_norm", LINE, .oracle = {.visible = causal, .weight = temperature, .map = unit}},
 };
 
 /* The oracles can fail: each of these differs from its spec in one place. */
@@ -131,12 +131,12 @@ static bool window4(const Pair *at) { return at->j > at->i - 4 && at->j <= at->i
 static double unscaled(const Pair *at, double dot) { (void)at; return dot; }
 static double other_sink(const Problem *p, int64_t h) { return sink_of(p, (h + 1) % p->ref.H); }
 static const KernelCase faults[] = {
-    {"softmax/causal", LINE, .oracle = {causal_late}},
-    {"softmax/causal", LINE, .oracle = {causal, unscaled}},
-    {"windowed/sliding_window", LINE, .settings = {{"window", "5"}}, .oracle = {window4}},
-    {"documents/causal_documents", SQUARE, .prepare = documents, .oracle = {causal}},
-    {"softmax/sink", LINE, .oracle = {causal, .sink = other_sink}},
-    {"softmax/sink", LINE, .oracle = {causal}},
+    {"softmax/causal", LINE, .oracle = {.visible = causal_late}},
+    {"softmax/causal", LINE, .oracle = {.visible = causal, .weight = unscaled}},
+    {"windowed/sliding_window", LINE, .settings = {{"window", "5"}}, .oracle = {.visible = window4}},
+    {"documents/causal_documents", SQUARE, .prepare = documents, .oracle = {.visible = causal}},
+    {"softmax/sink", LINE, .oracle = {.visible = causal, .sink = other_sink}},
+    {"softmax/sink", LINE, .oracle = {.visible = causal}},
 };
 static void test_faults(void)
 {

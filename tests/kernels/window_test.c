@@ -79,27 +79,27 @@ static double bias2(const Pair *at, double dot)
 
 static const KernelCase neighborhoods[] = {
 #define LINE .B = 1, .H = 2, .G = 1, .M = 19, .N = 19, .D = 6, .E = 5
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "5"}}, .oracle = {near1}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}}, .oracle = {near1_even}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}}, .oracle = {near1_dilated}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "7"}, {"stride", "3"}}, .oracle = {near1_stride}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"stride", "4"}}, .oracle = {near1_blocked}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"dilation", "3"}, {"stride", "2"}}, .oracle = {near1_both}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "5"}, {"causal", "true"}}, .oracle = {near1_causal}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "5"}}, .oracle = {.visible = near1}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}}, .oracle = {.visible = near1_even}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}}, .oracle = {.visible = near1_dilated}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "7"}, {"stride", "3"}}, .oracle = {.visible = near1_stride}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"stride", "4"}}, .oracle = {.visible = near1_blocked}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"dilation", "3"}, {"stride", "2"}}, .oracle = {.visible = near1_both}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "5"}, {"causal", "true"}}, .oracle = {.visible = near1_causal}},
     {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"dilation", "3"}, {"stride", "2"}, {"causal", "true"}},
-     .oracle = {near1_causal_all}},
-    {"windowed/neighborhood1_bias", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}}, .oracle = {near1_dilated, bias1}},
+     .oracle = {.visible = near1_causal_all}},
+    {"windowed/neighborhood1_bias", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}}, .oracle = {.visible = near1_dilated, .weight = bias1}},
 #define GRID .B = 1, .H = 2, .G = 2, .D = 6, .E = 5, .m_axis = {6, 9}, .n_axis = {6, 9}
-    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(3, 5)"}}, .oracle = {near2}},
-    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "3"}, {"dilation", "(2, 3)"}}, .oracle = {near2_dilated}},
-    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(4, 5)"}, {"stride", "(2,3)"}}, .oracle = {near2_stride}},
+    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(3, 5)"}}, .oracle = {.visible = near2}},
+    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "3"}, {"dilation", "(2, 3)"}}, .oracle = {.visible = near2_dilated}},
+    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(4, 5)"}, {"stride", "(2,3)"}}, .oracle = {.visible = near2_stride}},
     {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(3, 4)"}, {"dilation", "(2, 1)"}, {"stride", "(1, 2)"}, {"causal_y", "true"}},
-     .oracle = {near2_causal}},
-    {"windowed/neighborhood2_bias", GRID, .settings = {{"kernel", "(3, 5)"}}, .oracle = {near2, bias2}},
+     .oracle = {.visible = near2_causal}},
+    {"windowed/neighborhood2_bias", GRID, .settings = {{"kernel", "(3, 5)"}}, .oracle = {.visible = near2, .weight = bias2}},
 #define VOLUME .B = 1, .H = 2, .G = 1, .D = 4, .E = 4, .m_axis = {3, 5, 4}, .n_axis = {3, 5, 4}
     {"windowed/neighborhood3", VOLUME, .settings = {{"kernel", "(2, 3, 2)"}, {"stride", "(1, 2, 1)"}, {"dilation", "(1, 1, 2)"}, {"causal_z", "true"}},
-     .oracle = {near3}},
-    {"windowed/neighborhood3", VOLUME, .settings = {{"kernel", "3"}}, .oracle = {near3_plain}},
+     .oracle = {.visible = near3}},
+    {"windowed/neighborhood3", VOLUME, .settings = {{"kernel", "3"}}, .oracle = {.visible = near3_plain}},
 };
 
 /* Windows of images. ---------------------------------------------------------------------------------------- */
@@ -228,15 +228,15 @@ static bool halo(const Pair *at)
 
 static const KernelCase windows[] = {
     {"windowed/twins_lsa", .B = 2, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {4, 9}, .n_axis = {4, 9}, .settings = {{"window", "(2, 3)"}},
-     .oracle = {box}},
+     .oracle = {.visible = box}},
     {"windowed/swin", .B = 2, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {8, 12}, .n_axis = {8, 12},
      .settings = {{"window", "4"}, {"shift", "2"}}, .own = rolled_windows},
     {"windowed/overlap_cross", .B = 1, .H = 2, .G = 2, .D = 5, .E = 4, .m_axis = {6, 9}, .n_axis = {8, 11},
      .settings = {{"window", "3"}, {"key_window", "5"}}, .prepare = zero_ring, .own = unfolded_windows},
     {"windowed/window_bias", .B = 3, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {3, 4}, .n_axis = {3, 4}, .settings = {{"window", "(3, 4)"}},
-     .oracle = {NULL, window_bias}},
+     .oracle = {.weight = window_bias}},
     {"windowed/chunk_halo", .B = 1, .H = 2, .G = 1, .M = 19, .N = 19, .D = 6, .E = 5, .settings = {{"chunk", "6"}, {"overlap", "2"}},
-     .oracle = {halo}},
+     .oracle = {.visible = halo}},
 };
 
 static void test_neighborhoods(void) { run_kernel_cases(neighborhoods, sizeof neighborhoods / sizeof *neighborhoods); }
