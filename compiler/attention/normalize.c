@@ -60,14 +60,23 @@ static void add_row_sum(Rows *r, Scope *s, Inst *var, Inst *value)
     set(s, var, map2(s, op2(r, EXPR_ADD, A(r, 0), A(r, 1)), var, sum));
 }
 
-/* acc += w v', with the weights rounded as they would be stored. */
+/* The type that weights are rounded to before they meet v: the storage type, as a plain run does. Weights that are not
+ * divided yet have no bound and would overflow f16: they stay f32. */
+static ElemType weight_elem(const Lower *lower)
+{
+    NormKind kind = lower->spec->norm.kind;
+    bool bounded = kind == NORM_SOFTMAX || kind == NORM_ENTMAX;
+    return lower->elem == ELEM_TYPE_F16 && !bounded ? ELEM_TYPE_F32 : lower->elem;
+}
+
+/* acc += w v' */
 static void add_weighted(Rows *r, Scope *s, Inst *acc, Inst *weights)
 {
     Lower *lower = r->lower;
     VarId e = expr_fresh_bound(r->pool);
     value_bind_axis(lower, e, "e", lower->Ev);
     Inst *v = value_of(lower, s, feature_value_element(lower, expr_var(r->pool, e, TYPE_INT)));
-    Inst *w = build_map_as(&s->at, lower->elem, A(r, 0), &weights, 1);
+    Inst *w = build_map_as(&s->at, weight_elem(lower), A(r, 0), &weights, 1);
     build_contract(&s->at, lower->k.axis, w, v, NULL, acc);
 }
 
