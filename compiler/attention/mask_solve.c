@@ -381,12 +381,12 @@ static void collect(Solver *s, const Expr *e, bool positive, Groups *groups)
     /* else left out: the rest of a conjunction is a weaker condition, so still sound */
 }
 
-const Expr *solve_may(Solver *s, const Expr *e, bool positive)
+static const Expr *may_by_cases(Solver *s, const Expr *e, bool positive)
 {
     if (e->op == EXPR_NOT)
-        return solve_may(s, e->args[0], !positive);
+        return may_by_cases(s, e->args[0], !positive);
     if (e->op == (positive ? EXPR_OR : EXPR_AND))
-        return op2(s, EXPR_OR, solve_may(s, e->args[0], positive), solve_may(s, e->args[1], positive));
+        return op2(s, EXPR_OR, may_by_cases(s, e->args[0], positive), may_by_cases(s, e->args[1], positive));
     Groups *groups = ARENA_NEW(s->arena, Groups);
     collect(s, e, positive, groups);
     const Expr *may = expr_bool(s->pool, true);
@@ -394,6 +394,17 @@ const Expr *solve_may(Solver *s, const Expr *e, bool positive)
         if (groups->group[k].open)
             may = op2(s, EXPR_AND, may, cases_may(s, &groups->group[k].cases));
     return may;
+}
+
+const Expr *solve_may(Solver *s, const Expr *e, bool positive)
+{
+    if (e->tree <= SOLVE_LARGEST) {
+        const Expr *may = may_by_cases(s, e, positive);
+        if (expr_count(s->arena, may) <= SOLVE_NODES)
+            return may;
+    }
+    ExprRange plain = solve_box_range(s, e);
+    return positive ? plain.hi : expr_op1(s->pool, EXPR_NOT, plain.lo);
 }
 
 typedef struct Hull { const Expr *lo, *hi; bool any; } Hull;
@@ -436,20 +447,32 @@ static Hull cases_hull(Solver *s, const Cases *cases, int v)
     return hull;
 }
 
-static bool splits(const Expr *e) { return e->op == EXPR_AND || e->op == EXPR_OR || e->op == EXPR_NOT; }
+static Hull hull_of(Solver *s, const Expr *e, bool positive, int v);
+
+static void hull_alternatives(Solver *s, const Expr *e, bool positive, int v, Hull *hull)
+{
+    if (e->op == EXPR_NOT) {
+        hull_alternatives(s, e->args[0], !positive, v, hull);
+        return;
+    }
+    if (e->op == (positive ? EXPR_OR : EXPR_AND)) {
+        hull_alternatives(s, e->args[0], positive, v, hull);
+        hull_alternatives(s, e->args[1], positive, v, hull);
+        return;
+    }
+    Hull one = hull_of(s, e, positive, v);
+    const Expr *lo = one.any ? one.lo : s->lo[v], *hi = one.any ? one.hi : s->hi[v];
+    bool open = lo == s->lo[v] || hi == s->hi[v];
+    hull_join(s, hull, v, lo, hi, open ? solve_may(s, e, positive) : NULL);
+}
 
 static Hull hull_of(Solver *s, const Expr *e, bool positive, int v)
 {
-    if (e->op == EXPR_NOT && splits(e->args[0]))
+    Hull hull = {NULL, NULL, false};
+    if (e->op == EXPR_NOT)
         return hull_of(s, e->args[0], !positive, v);
     if (e->op == (positive ? EXPR_OR : EXPR_AND)) {
-        Hull hull = {NULL, NULL, false};
-        for (int k = 0; k < 2; k++) {
-            Hull one = hull_of(s, e->args[k], positive, v);
-            const Expr *lo = one.any ? one.lo : s->lo[v], *hi = one.any ? one.hi : s->hi[v];
-            bool open = lo == s->lo[v] || hi == s->hi[v];
-            hull_join(s, &hull, v, lo, hi, open ? solve_may(s, e->args[k], positive) : NULL);
-        }
+        hull_alternatives(s, e, positive, v, &hull);
         return hull;
     }
     Groups *groups = ARENA_NEW(s->arena, Groups);
@@ -457,15 +480,18 @@ static Hull hull_of(Solver *s, const Expr *e, bool positive, int v)
     for (int k = 0; k < groups->count; k++)
         if (groups->group[k].open && groups->group[k].reads >> v & 1)
             return cases_hull(s, &groups->group[k].cases, v);
-    return (Hull){NULL, NULL, false};
+    return hull;
 }
 
 ExprRange solve_hull(Solver *s, const Expr *predicate, int v)
 {
-    Hull hull = hull_of(s, predicate, true, v);
+    ExprRange none = {NULL, NULL};
+    Hull hull = predicate->tree > SOLVE_LARGEST ? (Hull){NULL, NULL, false} : hull_of(s, predicate, true, v);
     if (!hull.any)
-        return (ExprRange){NULL, NULL};
-    return (ExprRange){hull.lo == s->lo[v] ? NULL : hull.lo, hull.hi == s->hi[v] ? NULL : hull.hi};
+        return none;
+    bool lo = hull.lo != s->lo[v] && expr_count(s->arena, hull.lo) <= SOLVE_NODES;
+    bool hi = hull.hi != s->hi[v] && expr_count(s->arena, hull.hi) <= SOLVE_NODES;
+    return (ExprRange){lo ? hull.lo : NULL, hi ? hull.hi : NULL};
 }
 
 /* Preparation ------------------------------------------------------------------------------------------------- */

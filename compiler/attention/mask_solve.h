@@ -10,6 +10,10 @@
 
 enum { SOLVE_I = 0, SOLVE_J = SPEC_MAX_RANK, SOLVE_DELTA = 2 * SPEC_MAX_RANK, SOLVE_VARS = 3 * SPEC_MAX_RANK };
 
+/* Results larger than this, and predicates larger than that, fall back to plain intervals (or to no bound): a class is
+ * computed for every tile inside the kernel. */
+enum { SOLVE_NODES = 512, SOLVE_LARGEST = 2000 };
+
 typedef struct Solver {
     Arena *arena;
     ExprPool *pool;

@@ -4,6 +4,7 @@
  * range. Tight: of the truly empty tiles at least 98% are classed empty, of the truly full ones 95% full, summed over
  * sizes, heads and tile shapes; ranges miss the true hull by less than a tile. */
 #include "mask_field.h"
+#include "random_test.h"
 
 #include <CUnit/Basic.h>
 #include <stdlib.h>
@@ -248,6 +249,7 @@ int main(void)
 {
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("mask", NULL, NULL);
+    CU_add_test(suite, "random predicates", test_random_masks);
     CU_add_test(suite, "classes and ranges against brute force", test_masks);
     CU_basic_set_mode(CU_BRM_VERBOSE);
     CU_basic_run_tests();
