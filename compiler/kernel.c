@@ -1,9 +1,9 @@
 /* Kernels as values: extents, freeing, and the byte string that the cache keeps.
  *
- * Bytes: magic, version, checksum of the rest, then the fields in the order of the struct, little-endian, 64 bits a
- * number, strings and code with their length in front; only as many phases, tensors and dimensions as there are. A
- * Program is packed as its text. Reading checks everything that a launch would rely on: the checksum finds
- * accidents, the checks keep anything else harmless. */
+ * Bytes: magic, version, checksum of the rest, then the fields in the order of the struct, little-endian, 64
+ * bits a number, strings and code with their length in front; only as many phases, tensors and dimensions as
+ * there are. A Program is packed as its text. Reading checks everything that a launch would rely on: the
+ * checksum finds accidents, the checks keep anything else harmless. */
 #include "kernel.h"
 
 #include <stdio.h>
@@ -30,7 +30,8 @@ void kernel_describe(Kernel *kernel, const Program *program)
     kernel->phase_count = program->phase_count;
     for (int p = 0; p < program->phase_count; p++) {
         const Phase *phase = &program->phases[p];
-        snprintf(kernel->phases[p].entry, sizeof kernel->phases[p].entry, "%.47s_%.47s", program->name, phase->name);
+        snprintf(kernel->phases[p].entry, sizeof kernel->phases[p].entry, "%.47s_%.47s", program->name,
+                 phase->name);
         kernel->phases[p].grid_count = phase->grid_count;
         for (int g = 0; g < phase->grid_count; g++)
             kernel->phases[p].grid[g] = phase->grid[g].extent;
@@ -46,7 +47,8 @@ void kernel_describe(Kernel *kernel, const Program *program)
         out->dim_count = tensor->dim_count;
         memcpy(out->extent, tensor->extent, sizeof out->extent);
     }
-    static const char *const names[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
+    static const char *const names[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"},
+                                                        {"block_n", "block_n1", "block_n2"}};
     for (int k = 0; k < program->knob_count; k++)
         for (int a = 0; a < SPEC_MAX_RANK; a++)
             for (int side = 0; side < 2; side++)
@@ -249,8 +251,8 @@ static bool program_fits(const Kernel *kernel)
         if (mine->role == ROLE_INPUT || mine->role == ROLE_RETURN || mine->role == ROLE_WORKSPACE)
             fits = fits && mine->index == other->index;
         for (int d = 0; fits && mine->role == ROLE_WORKSPACE && d < mine->dim_count; d++)
-            fits = mine->extent[d].size == other->extent[d].size && mine->extent[d].div == other->extent[d].div &&
-                   mine->extent[d].mul == other->extent[d].mul;
+            fits = mine->extent[d].size == other->extent[d].size &&
+                   mine->extent[d].div == other->extent[d].div && mine->extent[d].mul == other->extent[d].mul;
     }
     return fits;
 }

@@ -40,13 +40,14 @@ static void add_node(void *user, const Expr *e)
     int reg = lanes->reg_count++;
     bool is_float = e->type == TYPE_FLOAT;
     *find(b, e) = (Node){e, reg};
-    lanes->reg[reg].p = lanes->own[reg].p = arena_array(b->arena, (size_t)lanes->width, is_float ? sizeof(float) : sizeof(int64_t));
+    lanes->reg[reg].p = lanes->own[reg].p =
+        arena_array(b->arena, (size_t)lanes->width, is_float ? sizeof(float) : sizeof(int64_t));
     switch ((ExprOp)e->op) {
     case EXPR_INT:
     case EXPR_BOOL:
     case EXPR_FLOAT:
-        fill(lanes->reg[reg], is_float, e->op == EXPR_FLOAT ? (ExprValue){.f = e->value.f} : (ExprValue){.i = e->value.i},
-             lanes->width);
+        fill(lanes->reg[reg], is_float,
+             e->op == EXPR_FLOAT ? (ExprValue){.f = e->value.f} : (ExprValue){.i = e->value.i}, lanes->width);
         return;
     case EXPR_VAR:
     case EXPR_PARAM:
@@ -63,12 +64,13 @@ static void add_node(void *user, const Expr *e)
     step->out = reg;
     step->float_result = is_float;
     step->float_operands = e->args[e->op == EXPR_SELECT ? 1 : 0]->type == TYPE_FLOAT;
-    for (int k = 0; k < 3; k++) /* operands that are not there repeat the last, so that all of them can be read */
+    /* operands that are not there repeat the last, so that all of them can be read */
+    for (int k = 0; k < 3; k++)
         step->x[k] = find(b, e->args[k < e->arity ? k : e->arity - 1])->reg;
 }
 
-Lanes *lanes_compile(Arena *arena, const Expr *e, int arg_count, int width, ExprValue (*leaf)(void *user, const Expr *e),
-                     void *user)
+Lanes *lanes_compile(Arena *arena, const Expr *e, int arg_count, int width,
+                     ExprValue (*leaf)(void *user, const Expr *e), void *user)
 {
     size_t count = expr_count(arena, e);
     Lanes *lanes = ARENA_NEW(arena, Lanes);
@@ -89,17 +91,18 @@ Lanes *lanes_compile(Arena *arena, const Expr *e, int arg_count, int width, Expr
     return lanes;
 }
 
-/* One operator over n lanes, in the four combinations of operands and result; its row's meaning stands where a, b,
- * c are in scope. A float select has its bool condition p besides. */
+/* One operator over n lanes, in the four combinations of operands and result; its row's meaning stands where
+ * a, b, c are in scope. A float select has its bool condition p besides. */
 #define NONE 0
 #define LEAF 0
 #define REDUCE 0
-#define FLOAT_LANES(id, result, type, meaning)                                                                   \
-    for (int k = 0; k < n; k++) {                                                                                \
-        const double a = EXPR_##id == EXPR_SELECT ? 0 : (double)x.f[k], b = (double)y.f[k], c = (double)z.f[k];  \
-        const int64_t p = EXPR_##id == EXPR_SELECT ? x.i[k] : 0;                                                 \
-        (void)a, (void)b, (void)c, (void)p;                                                                      \
-        out.result[k] = (type)(meaning);                                                                         \
+#define FLOAT_LANES(id, result, type, meaning)                                                               \
+    for (int k = 0; k < n; k++) {                                                                            \
+        const double a = EXPR_##id == EXPR_SELECT ? 0 : (double)x.f[k], b = (double)y.f[k],                  \
+                     c = (double)z.f[k];                                                                     \
+        const int64_t p = EXPR_##id == EXPR_SELECT ? x.i[k] : 0;                                             \
+        (void)a, (void)b, (void)c, (void)p;                                                                  \
+        out.result[k] = (type)(meaning);                                                                     \
     }
 #define INT_LANES(result, type, meaning)                           \
     for (int k = 0; k < n; k++) {                                  \

@@ -1,7 +1,7 @@
 /* Lanes: an Expr compiled to straight-line code over short arrays, the interpreter's inner loop.
  *
- * A register holds up to `width` elements: float for floats (rounded after every operation), int64_t for ints and
- * bools. The meaning of an operator is its row of expr_ops.def, as in expr_eval. */
+ * A register holds up to `width` elements: float for floats (rounded after every operation), int64_t for ints
+ * and bools. The meaning of an operator is its row of expr_ops.def, as in expr_eval. */
 #ifndef ATTUNE_LANES_H
 #define ATTUNE_LANES_H
 
@@ -26,8 +26,8 @@ typedef struct Lanes {
 } Lanes;
 
 /* leaf(user, e): the value of a size or param, the same for every element. */
-Lanes *lanes_compile(Arena *arena, const Expr *e, int arg_count, int width, ExprValue (*leaf)(void *user, const Expr *e),
-                     void *user);
+Lanes *lanes_compile(Arena *arena, const Expr *e, int arg_count, int width,
+                     ExprValue (*leaf)(void *user, const Expr *e), void *user);
 /* Runs all steps for the first `count` lanes; operands' registers are filled. The result is reg[result]. */
 void lanes_run(const Lanes *lanes, int count);
 

@@ -119,7 +119,7 @@ typedef struct TileOpInfo {
 extern const TileOpInfo tile_op_info[TILE_OP_COUNT];
 const char *stage_name(Stage stage);
 
-/* tile_build.c --------------------------------------------------------------------------------------------- */
+/* tile_build.c ------------------------------------------------------------------------------------------- */
 /* The four that add a declaration return -1 / NULL when the Program can hold no more. */
 Program *program_create(Arena *arena, ExprPool *pool, const char *name, int rank);
 int program_axis(Program *program, const char *name, const Expr *extent); /* finds or adds */

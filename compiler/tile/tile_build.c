@@ -1,7 +1,7 @@
 /* Building Programs: declarations, and one function an operator, each of which infers its result's type.
  *
- * Nothing is checked here beyond what would break memory: a wrong program can be built, and tile_verify.c says
- * what is wrong with it. */
+ * Nothing is checked here beyond what would break memory: a wrong program can be built, and tile_verify.c
+ * says what is wrong with it. */
 #include "tile.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ ElemType elem_of_class(ExprType type)
     return type == TYPE_BOOL ? ELEM_TYPE_BOOL : type == TYPE_INT ? ELEM_TYPE_I64 : ELEM_TYPE_F32;
 }
 
-/* Declarations --------------------------------------------------------------------------------------------- */
+/* Declarations ------------------------------------------------------------------------------------------- */
 
 Program *program_create(Arena *arena, ExprPool *pool, const char *name, int rank)
 {
@@ -56,7 +56,8 @@ int program_axis(Program *program, const char *name, const Expr *extent)
             return k;
     if (program->axis_count == PROGRAM_MAX_AXES)
         return -1;
-    program->axes[program->axis_count] = (Axis){.name = arena_strdup(program->arena, name), .extent_expr = extent};
+    program->axes[program->axis_count] =
+        (Axis){.name = arena_strdup(program->arena, name), .extent_expr = extent};
     return program->axis_count++;
 }
 
@@ -89,7 +90,7 @@ Phase *program_phase(Program *program, const char *name)
     return phase;
 }
 
-/* Instructions --------------------------------------------------------------------------------------------- */
+/* Instructions ------------------------------------------------------------------------------------------- */
 
 Block *block_create(Program *program, Inst *owner)
 {
@@ -266,7 +267,8 @@ Inst *build_load(Builder *b, int tensor, Inst *const *indices, int count, Inst *
 void build_store(Builder *b, int tensor, Inst *const *indices, int count, Inst *value, Inst *guard)
 {
     Inst *inst = build_inst(b, TILE_STORE, indices, count);
-    inst->args = arena_grow(b->program->arena, inst->args, (size_t)count, (size_t)count + 1, sizeof *inst->args);
+    inst->args =
+        arena_grow(b->program->arena, inst->args, (size_t)count, (size_t)count + 1, sizeof *inst->args);
     inst->args[inst->arg_count++] = value;
     inst->tensor = tensor;
     inst->guard = guard;

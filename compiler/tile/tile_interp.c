@@ -1,10 +1,10 @@
 /* The meaning of a Program, element by element: an oracle for every emitter, and a target of its own.
  *
- * A Program is compiled once a run: every value gets its memory, every expression becomes Lanes, every broadcast a
- * table of offsets (one a pair of axis lists). What is left to do an element is arithmetic.
+ * A Program is compiled once a run: every value gets its memory, every expression becomes Lanes, every
+ * broadcast a table of offsets (one a pair of axis lists). What is left to do an element is arithmetic.
  *
- * Values are float or int64_t (ints and bools), dense, axes in order, the last one fastest. A value of element
- * type bf16 or f16 holds rounded floats. Sums run along their axis in order, in f32. */
+ * Values are float or int64_t (ints and bools), dense, axes in order, the last one fastest. A value of
+ * element type bf16 or f16 holds rounded floats. Sums run along their axis in order, in f32. */
 #include "lanes.h"
 #include "tile_memory.h"
 #include "tile_text.h"
@@ -38,7 +38,7 @@ struct Op {
     Lanes *lanes;       /* map, contract */
     int64_t extent;     /* reduce, contract: of the axis */
     int64_t inner;      /* reduce: elements behind the axis; contract: extent of the result's last axis */
-    int64_t step[2], inner_step[2]; /* contract: strides of the operands along the axis, and along that last axis */
+    int64_t step[2], inner_step[2]; /* contract: the operands' strides along the axis, along that last axis */
 };
 
 typedef struct Table {
@@ -58,7 +58,7 @@ typedef struct Machine {
     char error[256];
 } Machine;
 
-/* Compiling ------------------------------------------------------------------------------------------------ */
+/* Compiling ---------------------------------------------------------------------------------------------- */
 
 static int64_t axis_extent(const Machine *m, int axis)
 {
@@ -231,7 +231,7 @@ static Op *compile_block(Machine *m, const Block *block)
     return first;
 }
 
-/* Running -------------------------------------------------------------------------------------------------- */
+/* Running ------------------------------------------------------------------------------------------------ */
 
 static bool stop(Machine *m, Op *op, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static bool stop(Machine *m, Op *op, const char *format, ...)
@@ -420,7 +420,8 @@ static bool run_access(Machine *m, Op *op)
         for (int d = 0; d < dims; d++) {
             int64_t index = op->args[d].data.i[op->args[d].table[e]];
             if (index < 0 || index >= extent[d])
-                return stop(m, op, "index %" PRId64 " is outside dimension %d of '%s'", index, d, tensor->name);
+                return stop(m, op, "index %" PRId64 " is outside dimension %d of '%s'", index, d,
+                            tensor->name);
             at = int_add(at, int_mul(index, stride[d]));
         }
         if (!base)
@@ -535,6 +536,15 @@ static bool run_phase(Machine *m, const Phase *phase)
     return true;
 }
 
+/* Also when there is no memory left for the message itself. */
+static void report(Diag *diag, Span span, const char *id, const char *text)
+{
+    jmp_buf door, *outer = arena_arm(diag->arena, &door);
+    if (setjmp(door) == 0)
+        diag_error(diag, span, id, "%s", text);
+    arena_arm(diag->arena, outer);
+}
+
 bool program_run(const Program *program, const int64_t *slots, Diag *diag)
 {
     Arena *volatile arena = arena_create();
@@ -567,8 +577,8 @@ bool program_run(const Program *program, const int64_t *slots, Diag *diag)
     }
     arena_destroy(arena);
     if (out_of_memory)
-        diag_error(diag, SPAN_NONE, "out-of-memory", "out of memory while running '%s'", program->name);
+        report(diag, SPAN_NONE, "out-of-memory", "out of memory while running the program");
     else if (!done)
-        diag_error(diag, span, "run", "%s", error);
+        report(diag, span, "run", error);
     return done;
 }

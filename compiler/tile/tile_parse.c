@@ -1,14 +1,15 @@
 /* Reading the text form (tile_text.h shows it): tokens, declarations and instructions, by recursive descent.
  *
- * The first complaint ends the parse. What the text can say wrongly about a well-formed Program (types, scopes,
- * stages) is the verifier's affair, so that it says so for Programs from text and from lowering alike. */
+ * The first complaint ends the parse. What the text can say wrongly about a well-formed Program (types,
+ * scopes, stages) is the verifier's affair, so that it says so for Programs from text and from lowering
+ * alike. */
 #include "tile_parse.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Tokens --------------------------------------------------------------------------------------------------- */
+/* Tokens ------------------------------------------------------------------------------------------------- */
 
 Message *parse_fail(Parser *p, Span span, const char *format, ...)
 {
@@ -77,7 +78,8 @@ static void lex_quoted(Parser *p, Token *token)
             int high = text[at + 1] == 'x' ? hex_digit(text[at + 2]) : -1;
             int low = high >= 0 ? hex_digit(text[at + 3]) : -1;
             if (low < 0 || high + low == 0) {
-                parse_fail(p, (Span){p->source_index, at, at + 1}, "expected \\x and two hexadecimal digits, not 00");
+                parse_fail(p, (Span){p->source_index, at, at + 1},
+                           "expected \\x and two hexadecimal digits, not 00");
                 return;
             }
             c = (char)(high * 16 + low);
@@ -146,7 +148,8 @@ static void lex_mark(Parser *p, Token *token)
             return;
         }
     if ((unsigned char)text[0] < ' ' || (unsigned char)text[0] > '~')
-        parse_fail(p, (Span){p->source_index, p->at, p->at + 1}, "byte 0x%02x means nothing here", (unsigned char)text[0]);
+        parse_fail(p, (Span){p->source_index, p->at, p->at + 1}, "byte 0x%02x means nothing here",
+                   (unsigned char)text[0]);
     else
         parse_fail(p, (Span){p->source_index, p->at, p->at + 1}, "'%c' means nothing here", text[0]);
 }
@@ -185,7 +188,8 @@ void parse_next(Parser *p)
 
 bool parse_is(const Parser *p, const char *text)
 {
-    return (p->token.kind == TOKEN_WORD || p->token.kind == TOKEN_MARK) && !p->token.quoted && !strcmp(p->token.text, text);
+    return (p->token.kind == TOKEN_WORD || p->token.kind == TOKEN_MARK) && !p->token.quoted &&
+           !strcmp(p->token.text, text);
 }
 
 bool parse_accept(Parser *p, const char *text)
@@ -223,7 +227,8 @@ int parse_choice(Parser *p, const char *what, const char *const *names, int coun
     Text list = {.arena = p->arena};
     for (int k = 0; k < count; k++)
         text_add(&list, "%s%s", k ? ", " : "", names[k]);
-    Message *message = parse_fail(p, span, "'%s' is not %s: expected one of %s", word, what, count ? list.data : "none");
+    Message *message =
+        parse_fail(p, span, "'%s' is not %s: expected one of %s", word, what, count ? list.data : "none");
     const char *near = message ? diag_nearest(word, names, count) : NULL;
     if (near)
         diag_fix(p->diag, message, "did you mean '%s'?", near);
@@ -254,7 +259,7 @@ static int parse_small(Parser *p, const char *what, int limit)
     return 0;
 }
 
-/* Declarations --------------------------------------------------------------------------------------------- */
+/* Declarations ------------------------------------------------------------------------------------------- */
 
 static Extent parse_extent(Parser *p)
 {
@@ -385,7 +390,7 @@ static void parse_tensor(Parser *p)
         no_room(p, span, "tensors", PROGRAM_MAX_TENSORS);
 }
 
-/* Instructions --------------------------------------------------------------------------------------------- */
+/* Instructions ------------------------------------------------------------------------------------------- */
 
 static int parse_axis_name(Parser *p)
 {
@@ -533,7 +538,9 @@ static Inst *parse_operation(Parser *p, Builder *b, TileOp op, const TileType *t
     case TILE_MAP:
         count = parse_values(p, args, INST_MAX_ARGS);
         expr = p->failed ? NULL : parse_expr(p, args, count);
-        return p->failed ? NULL : type ? build_map_as(b, type->elem, expr, args, count) : build_map(b, expr, args, count);
+        return p->failed ? NULL
+               : type    ? build_map_as(b, type->elem, expr, args, count)
+                         : build_map(b, expr, args, count);
     case TILE_REDUCE:
         kind = (ReduceKind)parse_choice(p, "a reduction", tile_reduce_names, REDUCE_AND + 1);
         axis = parse_axis_name(p);
@@ -668,7 +675,8 @@ static void parse_program(Parser *p)
 {
     static const char *const stages[] = {"logical", "sized", "placed", "staged", "synced"};
     static const char *const sections[] = {"knob", "axis", "param", "tensor", "phase"};
-    static void (*const parse_section[])(Parser *) = {parse_knob, parse_axis, parse_param, parse_tensor, parse_phase};
+    static void (*const parse_section[])(Parser *) = {parse_knob, parse_axis, parse_param, parse_tensor,
+                                                      parse_phase};
     parse_expect(p, "program");
     p->program = program_create(p->arena, expr_pool_create(p->arena), parse_word(p, "the program's name"), 0);
     parse_expect(p, "rank");

@@ -1,5 +1,5 @@
-/* Reading scalar expressions of the text form: precedence climbing; operators are found by name and operand types
- * in the table of scalar operators. */
+/* Reading scalar expressions of the text form: precedence climbing; operators are found by name and operand
+ * types in the table of scalar operators. */
 #include "tile_parse.h"
 
 #include <math.h>
@@ -81,8 +81,8 @@ static const Expr *apply(Parser *p, Span span, const char *name, const Expr *con
     Text types = {.arena = p->arena};
     for (int k = 0; k < count; k++)
         text_add(&types, "%s%s", k ? ", " : "", tile_type_names[args[k]->type]);
-    parse_fail(p, span, counted ? "'%s' does not take (%s)" : "'%s' does not take that many operands (%s)", name,
-               types.data ? types.data : "");
+    parse_fail(p, span, counted ? "'%s' does not take (%s)" : "'%s' does not take that many operands (%s)",
+               name, types.data ? types.data : "");
     return zero(p);
 }
 
@@ -129,7 +129,8 @@ static const Expr *parse_name(Parser *p)
             return expr_param(program->pool, k, program->params[k].type);
     }
     const char *near = diag_nearest(name, names, program->param_count);
-    Message *message = parse_fail(p, token.span, "unknown name '%s': no size, knob or param is called so", name);
+    Message *message =
+        parse_fail(p, token.span, "unknown name '%s': no size, knob or param is called so", name);
     if (near)
         diag_fix(p->diag, message, "did you mean '%s'?", near);
     return zero(p);
@@ -152,8 +153,8 @@ static const Expr *parse_atom(Parser *p)
     case TOKEN_ARG:
         parse_next(p);
         if (token.number >= (uint64_t)p->operand_count) {
-            parse_fail(p, token.span, "there is no operand $%llu: there are %d", (unsigned long long)token.number,
-                       p->operand_count);
+            parse_fail(p, token.span, "there is no operand $%llu: there are %d",
+                       (unsigned long long)token.number, p->operand_count);
             return zero(p);
         }
         return expr_arg(pool, (int)token.number, elem_class(p->operands[token.number]->type.elem));
@@ -174,7 +175,8 @@ static const Expr *parse_atom(Parser *p)
         parse_expect(p, ")");
         return e;
     case TOKEN_VALUE:
-        parse_fail(p, token.span, "a value cannot stand in an expression: name it as an operand and write $0, $1, ..");
+        parse_fail(p, token.span,
+                   "a value cannot stand in an expression: name it as an operand and write $0, $1, ..");
         break;
     case TOKEN_END:
         break;
@@ -215,7 +217,8 @@ static const Expr *parse_negative(Parser *p)
         else
             e = expr_int(pool, (int64_t)(0 - token.number));
     } else if (number) {
-        const Expr *base = token.kind == TOKEN_FLOAT ? expr_float(pool, token.real) : expr_int(pool, (int64_t)token.number);
+        const Expr *base =
+            token.kind == TOKEN_FLOAT ? expr_float(pool, token.real) : expr_int(pool, (int64_t)token.number);
         e = apply(p, minus.span, "neg", (const Expr *[]){parse_power(p, base)}, 1);
     } else {
         e = apply(p, minus.span, "neg", (const Expr *[]){parse_level(p, LEVEL_NEG)}, 1);

@@ -1,4 +1,5 @@
-/* The text form of a Program (tile_text.h shows it). Prints wrong programs too: what has no name prints as "?". */
+/* The text form of a Program (tile_text.h shows it). Prints wrong programs too: what has no name prints as
+ * "?". */
 #include "tile_text.h"
 
 #include <inttypes.h>
@@ -81,9 +82,9 @@ static void print_type(Text *out, const Program *program, const TileType *type)
         text_add(out, "]");
 }
 
-/* Expressions ---------------------------------------------------------------------------------------------- */
+/* Expressions -------------------------------------------------------------------------------------------- */
 
-/* What the tree that an expression would print as looks like: one entry a distinct node, found by the node. */
+/* What an expression would print as, written out as a tree: one entry a distinct node. */
 typedef struct Use {
     const Expr *e;
     uint32_t uses;
@@ -221,7 +222,8 @@ static void list_node(void *user, const Expr *e)
 {
     ExprPrinter *p = user;
     if (p->count == p->size) {
-        p->nodes = arena_grow(p->out->arena, p->nodes, p->count, p->count ? p->count * 2 : 32, sizeof *p->nodes);
+        p->nodes =
+            arena_grow(p->out->arena, p->nodes, p->count, p->count ? p->count * 2 : 32, sizeof *p->nodes);
         p->size = p->count ? p->count * 2 : 32;
     }
     p->nodes[p->count++] = e;
@@ -258,7 +260,7 @@ static void print_whole_expr(Text *out, const Program *program, const Expr *e)
     print_expr(&p, e, LEVEL_OR);
 }
 
-/* Instructions --------------------------------------------------------------------------------------------- */
+/* Instructions ------------------------------------------------------------------------------------------- */
 
 static const Phase *phase_of(const Program *program, const Inst *inst)
 {
@@ -328,7 +330,9 @@ static void print_head(Text *out, const Program *program, const Inst *inst)
         break;
     case TILE_GRID:
         phase = phase_of(program, inst);
-        print_name(out, phase && inst->grid >= 0 && inst->grid < phase->grid_count ? phase->grid[inst->grid].name : NULL);
+        print_name(out, phase && inst->grid >= 0 && inst->grid < phase->grid_count
+                            ? phase->grid[inst->grid].name
+                            : NULL);
         break;
     case TILE_SEQ:
         text_add(out, "%s ", (unsigned)inst->seq <= SEQ_K_LENGTH ? tile_seq_names[inst->seq] : "?");
@@ -447,7 +451,7 @@ char *type_text(const Program *program, const TileType *type, Arena *arena)
     return out.data;
 }
 
-/* Declarations --------------------------------------------------------------------------------------------- */
+/* Declarations ------------------------------------------------------------------------------------------- */
 
 static void print_extent(Text *out, const Program *program, const Extent *extent)
 {
@@ -463,7 +467,8 @@ static void print_extent(Text *out, const Program *program, const Extent *extent
     const char *size = extent->size < 0 ? "1" : tile_size_names[extent->size - VAR_SIZE_B];
     if (knob) {
         text_add(out, "ceil(%s / ", size);
-        print_name(out, extent->div_knob < program->knob_count ? program->knobs[extent->div_knob].name : NULL);
+        print_name(out,
+                   extent->div_knob < program->knob_count ? program->knobs[extent->div_knob].name : NULL);
         text_add(out, ")");
     } else if (extent->div != 1) {
         text_add(out, "ceil(%s / %" PRId64 ")", size, extent->div);
@@ -480,7 +485,9 @@ static void print_tensor(Text *out, const Program *program, const Tensor *tensor
     print_name(out, tensor->name);
     text_add(out, " : %s ", (unsigned)tensor->role <= ROLE_WORKSPACE ? tile_role_names[tensor->role] : "?");
     if (tensor->role == ROLE_RETURN)
-        text_add(out, "%s ", (unsigned)tensor->index < RETURN_KIND_COUNT ? return_kind_name((ReturnKind)tensor->index) : "?");
+        text_add(out, "%s ",
+                 (unsigned)tensor->index < RETURN_KIND_COUNT ? return_kind_name((ReturnKind)tensor->index)
+                                                             : "?");
     else if (tensor->role == ROLE_INPUT || tensor->role == ROLE_WORKSPACE)
         text_add(out, "%d ", tensor->index);
     text_add(out, "%s [", (unsigned)tensor->elem <= ELEM_TYPE_F16 ? elem_type_name(tensor->elem) : "?");

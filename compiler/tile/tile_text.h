@@ -41,14 +41,24 @@ enum {
     TILE_SIZE_COUNT = VAR_OFFSET - VAR_SIZE_B + 1
 };
 
-extern const char *const tile_size_names[TILE_SIZE_COUNT];  /* by VarId - VAR_SIZE_B: B, H, .., M0, .., offset */
+extern const char *const tile_size_names[TILE_SIZE_COUNT]; /* by VarId - VAR_SIZE_B: B, .., M0, .., offset */
 extern const char *const tile_role_names[ROLE_WORKSPACE + 1];
 extern const char *const tile_reduce_names[REDUCE_AND + 1];
 extern const char *const tile_seq_names[SEQ_K_LENGTH + 1];
 extern const char *const tile_type_names[TYPE_FLOAT + 1];   /* of params */
 
 /* How tightly operators bind, and the level of an infix one (0 for others). */
-enum { LEVEL_OR = 1, LEVEL_AND, LEVEL_NOT, LEVEL_COMPARE, LEVEL_ADD, LEVEL_MUL, LEVEL_NEG, LEVEL_POW, LEVEL_ATOM };
+enum {
+    LEVEL_OR = 1,
+    LEVEL_AND,
+    LEVEL_NOT,
+    LEVEL_COMPARE,
+    LEVEL_ADD,
+    LEVEL_MUL,
+    LEVEL_NEG,
+    LEVEL_POW,
+    LEVEL_ATOM
+};
 int tile_infix_level(ExprOp op);
 /* Names that mean something in an expression and are not a param's. */
 bool tile_word_reserved(const Program *program, const char *word);

@@ -1,5 +1,5 @@
-/* The verifier: every rule that a Program can break, whoever made it. Later code (the interpreter, the emitters)
- * relies on these rules and checks nothing again.
+/* The verifier: every rule that a Program can break, whoever made it. Later code (the interpreter, the
+ * emitters) relies on these rules and checks nothing again.
  *
  * Complaints quote the instruction; there is at most one about each. */
 #include "tile_text.h"
@@ -32,10 +32,11 @@ static void complain(Verifier *v, const char *format, ...)
     const char *what = arena_vprintf(v->arena, format, args);
     va_end(args);
     if (v->inst)
-        diag_error(v->diag, v->inst->span, "tile-unsound", "%s: in '%s'", what, inst_text(v->program, v->inst, v->arena));
+        diag_error(v->diag, v->inst->span, "tile-unsound", "%s: in '%s'", what,
+                   inst_text(v->program, v->inst, v->arena));
     else if (v->phase)
-        diag_error(v->diag, SPAN_NONE, "tile-unsound", "%s: in phase '%s' of program '%s'", what, v->phase->name,
-                   v->program->name);
+        diag_error(v->diag, SPAN_NONE, "tile-unsound", "%s: in phase '%s' of program '%s'", what,
+                   v->phase->name, v->program->name);
     else
         diag_error(v->diag, SPAN_NONE, "tile-unsound", "%s: in program '%s'", what, v->program->name);
 }
@@ -45,7 +46,7 @@ static const char *type_name(Verifier *v, const TileType *type)
     return type_text(v->program, type, v->arena);
 }
 
-/* Declarations --------------------------------------------------------------------------------------------- */
+/* Declarations ------------------------------------------------------------------------------------------- */
 
 static void check_extent(Verifier *v, const char *what, const Extent *extent)
 {
@@ -55,7 +56,8 @@ static void check_extent(Verifier *v, const char *what, const Extent *extent)
     else if (extent->div_knob >= program->knob_count)
         complain(v, "%s is divided by a knob that there is not", what);
     else if (extent->div_knob >= 0 && program->stage >= STAGE_SIZED)
-        complain(v, "%s is divided by the knob '%s' after stage logical", what, program->knobs[extent->div_knob].name);
+        complain(v, "%s is divided by the knob '%s' after stage logical", what,
+                 program->knobs[extent->div_knob].name);
     else if ((extent->div_knob < 0 && extent->div < 1) || extent->mul < 1)
         complain(v, "%s has a divisor or factor below 1", what);
 }
@@ -90,8 +92,9 @@ static bool check_counts(Verifier *v)
 {
     const Program *p = v->program;
     bool fits = p->axis_count >= 0 && p->axis_count <= PROGRAM_MAX_AXES && p->knob_count >= 0 &&
-                p->knob_count <= PROGRAM_MAX_KNOBS && p->tensor_count >= 0 && p->tensor_count <= PROGRAM_MAX_TENSORS &&
-                p->param_count >= 0 && p->param_count <= SPEC_MAX_PARAMS && p->phase_count >= 0 &&
+                p->knob_count <= PROGRAM_MAX_KNOBS && p->tensor_count >= 0 &&
+                p->tensor_count <= PROGRAM_MAX_TENSORS && p->param_count >= 0 &&
+                p->param_count <= SPEC_MAX_PARAMS && p->phase_count >= 0 &&
                 p->phase_count <= PROGRAM_MAX_PHASES;
     for (int k = 0; fits && k < p->phase_count; k++)
         fits = p->phases[k].grid_count >= 0 && p->phases[k].grid_count <= PROGRAM_MAX_GRID;
@@ -113,8 +116,8 @@ static void check_axes(Verifier *v)
             else
                 expr_walk(v->arena, axis->extent_expr, check_axis_extent, v);
         } else if (axis->extent < 1 || axis->extent > TILE_MAX_EXTENT) {
-            complain(v, "the axis '%s' has extent %" PRId64 ", from stage sized on it is 1 to %d", axis->name, axis->extent,
-                     (int)TILE_MAX_EXTENT);
+            complain(v, "the axis '%s' has extent %" PRId64 ", from stage sized on it is 1 to %d", axis->name,
+                     axis->extent, (int)TILE_MAX_EXTENT);
         }
     }
 }
@@ -146,9 +149,11 @@ static void check_declarations(Verifier *v)
         if ((unsigned)tensor->elem > ELEM_TYPE_F16 || (unsigned)tensor->role > ROLE_WORKSPACE)
             complain(v, "the tensor '%s' has an unknown role or element type", tensor->name);
         for (int d = 0; tensor->role == ROLE_WORKSPACE && d < tensor->dim_count; d++)
-            check_extent(v, arena_printf(v->arena, "dimension %d of the workspace '%s'", d, tensor->name), &tensor->extent[d]);
+            check_extent(v, arena_printf(v->arena, "dimension %d of the workspace '%s'", d, tensor->name),
+                         &tensor->extent[d]);
         for (int other = 0; other < k; other++)
-            if (program->tensors[other].role == tensor->role && program->tensors[other].index == tensor->index)
+            if (program->tensors[other].role == tensor->role &&
+                program->tensors[other].index == tensor->index)
                 complain(v, "the tensors '%s' and '%s' play the same role", names[other], tensor->name);
     }
     check_unique(v, "tensors", names, program->tensor_count);
@@ -157,7 +162,7 @@ static void check_declarations(Verifier *v)
     check_unique(v, "phases", names, program->phase_count);
 }
 
-/* Expressions ---------------------------------------------------------------------------------------------- */
+/* Expressions -------------------------------------------------------------------------------------------- */
 
 static void check_expr_node(void *user, const Expr *e)
 {
@@ -177,7 +182,8 @@ static void check_expr_node(void *user, const Expr *e)
         if (e->index < 0 || e->index >= v->program->param_count)
             complain(v, "the expression names param %d of %d", e->index, v->program->param_count);
         else if (e->type != v->program->params[e->index].type)
-            complain(v, "the expression has the param '%s' with another type", v->program->params[e->index].name);
+            complain(v, "the expression has the param '%s' with another type",
+                     v->program->params[e->index].name);
         break;
     case EXPR_VAR:
         if (e->index >= VAR_FIRST_BOUND) {
@@ -210,7 +216,7 @@ static void check_expr(Verifier *v, const Expr *e)
         complain(v, "an expression of %d nodes, the limit is %d", v->operators, (int)TILE_MAX_OPERATORS);
 }
 
-/* Instructions --------------------------------------------------------------------------------------------- */
+/* Instructions ------------------------------------------------------------------------------------------- */
 
 static bool same_type(const TileType *a, const TileType *b)
 {
@@ -257,7 +263,8 @@ static bool check_operands(Verifier *v)
     const TileOpInfo *info = &tile_op_info[inst->op];
     bool sound = true;
     if (inst->arg_count < info->min_args || inst->arg_count > info->max_args) {
-        complain(v, "%d operands, %s takes %d to %d", inst->arg_count, info->name, info->min_args, info->max_args);
+        complain(v, "%d operands, %s takes %d to %d", inst->arg_count, info->name, info->min_args,
+                 info->max_args);
         return false;
     }
     for (int k = 0; k < inst->arg_count; k++)
@@ -293,7 +300,8 @@ static void check_map(Verifier *v)
     if (!inst->expr)
         complain(v, "the map has no expression");
     else if (inst->expr->type != elem_class(inst->type.elem) || inst->type.elem == ELEM_TYPE_I32)
-        complain(v, "the expression is %s, the value %s", tile_type_names[inst->expr->type], type_name(v, &inst->type));
+        complain(v, "the expression is %s, the value %s", tile_type_names[inst->expr->type],
+                 type_name(v, &inst->type));
     else
         check_expr(v, inst->expr);
 }
@@ -306,7 +314,8 @@ static void check_reduce(Verifier *v)
     if ((unsigned)inst->reduce > REDUCE_AND)
         complain(v, "unknown reduction %d", (int)inst->reduce);
     else if (logic != bools)
-        complain(v, "%s does not reduce %s", tile_reduce_names[inst->reduce], type_name(v, &inst->args[0]->type));
+        complain(v, "%s does not reduce %s", tile_reduce_names[inst->reduce],
+                 type_name(v, &inst->args[0]->type));
     if (check_axis(v) && !inst_has_axis(inst->args[0], inst->axis))
         complain(v, "the operand does not have the axis '%s'", v->program->axes[inst->axis].name);
 }
@@ -315,7 +324,8 @@ static void check_contract(Verifier *v)
 {
     const Inst *inst = v->inst;
     TileType sum;
-    if (check_axis(v) && !inst_has_axis(inst->args[0], inst->axis) && !inst_has_axis(inst->args[1], inst->axis))
+    if (check_axis(v) && !inst_has_axis(inst->args[0], inst->axis) &&
+        !inst_has_axis(inst->args[1], inst->axis))
         complain(v, "no operand has the axis '%s'", v->program->axes[inst->axis].name);
     if (inst->expr && inst->expr->type != TYPE_FLOAT)
         complain(v, "what is summed is not float");
@@ -361,7 +371,8 @@ static void check_access(Verifier *v)
                      elem_type_name(tensor->elem));
         if (!axes_within(&value->type, &access))
             complain(v, "the value has an axis that no index has");
-        if (tensor->role == ROLE_Q || tensor->role == ROLE_K || tensor->role == ROLE_V || tensor->role == ROLE_INPUT)
+        if (tensor->role == ROLE_Q || tensor->role == ROLE_K || tensor->role == ROLE_V ||
+            tensor->role == ROLE_INPUT)
             complain(v, "'%s' is read only", tensor->name);
     } else {
         ElemType elem = tensor->elem == ELEM_TYPE_I32 ? ELEM_TYPE_I64 : tensor->elem;
@@ -439,7 +450,8 @@ static void check_inst(Verifier *v)
         if ((unsigned)inst->type.elem > ELEM_TYPE_F16 || inst->type.elem == ELEM_TYPE_I32)
             complain(v, "a variable cannot be %s", type_name(v, &inst->type));
         for (int k = 0; k < inst->type.axis_count; k++)
-            if (inst->type.axis[k] >= program->axis_count || (k && inst->type.axis[k] <= inst->type.axis[k - 1]))
+            if (inst->type.axis[k] >= program->axis_count ||
+                (k && inst->type.axis[k] <= inst->type.axis[k - 1]))
                 complain(v, "the variable's axes are not axes of the program in order");
         check_assignment(v, &inst->type, inst->args[0]);
         break;
@@ -461,7 +473,8 @@ static void check_inst(Verifier *v)
     if (!type_infer(inst, &type))
         complain(v, "the operands have more than %d axes together", (int)TILE_MAX_AXES);
     else if (inst->has_value && !same_type(&type, &inst->type))
-        complain(v, "the value is %s, its operands make it %s", type_name(v, &inst->type), type_name(v, &type));
+        complain(v, "the value is %s, its operands make it %s", type_name(v, &inst->type),
+                 type_name(v, &type));
     else if (program->stage >= STAGE_SIZED)
         check_elements(v, &type);
 }
@@ -490,8 +503,10 @@ static void check_block(Verifier *v, const Block *block, const Inst *owner, int 
             complain(v, "the number %" PRIu32 " is taken or beyond the program's", inst->id);
             continue;
         }
-        if (v->program->stage < tile_op_info[inst->op].first_stage || v->program->stage > tile_op_info[inst->op].last_stage)
-            complain(v, "%s is not legal in stage %s", tile_op_info[inst->op].name, stage_name(v->program->stage));
+        if (v->program->stage < tile_op_info[inst->op].first_stage ||
+            v->program->stage > tile_op_info[inst->op].last_stage)
+            complain(v, "%s is not legal in stage %s", tile_op_info[inst->op].name,
+                     stage_name(v->program->stage));
         check_inst(v);
         v->defined[inst->id] = inst;
         v->visible[inst->id] = true;

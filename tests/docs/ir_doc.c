@@ -1,11 +1,14 @@
-/* docs/ir.md from the operator tables: `ir_doc` prints it, `ir_doc FILE` fails when FILE says something else. */
+/* docs/ir.md from the operator tables: `ir_doc` prints it, `ir_doc FILE` fails when FILE says something else.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "compiler/tile/tile.h"
 
-typedef struct ScalarRow { const char *name, *signature, *flags, *ints, *floats, *range, *derivative; } ScalarRow;
+typedef struct ScalarRow {
+    const char *name, *signature, *flags, *ints, *floats, *range, *derivative;
+} ScalarRow;
 
 #define EXPR_OP(id, name, arity, signature, flags, ints, floats, range, derivative) \
     {name, signature, flags, #ints, #floats, #range, #derivative},
@@ -36,13 +39,14 @@ static void add_code(Text *out, const char *code)
 
 static void add_scalars(Text *out)
 {
-    text_add(out,
-             "## Scalar operators\n\n"
-             "Both representations share them (`compiler/spec/expr_ops.def`). Operands and result: b bool, i int (64 bits),\n"
-             "f float, n int or float and all n of a row alike, * any. Meanings are C over a, b, c; a float `select` has its\n"
-             "condition in p. Ints wrap, `/` floors, `%%` is its remainder, and dividing by zero gives 0. Range is the rule of\n"
-             "interval analysis, derivative the rule of differentiation.\n\n"
-             "| name | types | meaning for ints and bools | for floats | range | derivative |\n|---|---|---|---|---|---|\n");
+    text_add(
+        out,
+        "## Scalar operators\n\n"
+        "Both representations share them (`compiler/spec/expr_ops.def`). Operands and result: b bool, i int (64 bits),\n"
+        "f float, n int or float and all n of a row alike, * any. Meanings are C over a, b, c; a float `select` has its\n"
+        "condition in p. Ints wrap, `/` floors, `%%` is its remainder, and dividing by zero gives 0. Range is the rule of\n"
+        "interval analysis, derivative the rule of differentiation.\n\n"
+        "| name | types | meaning for ints and bools | for floats | range | derivative |\n|---|---|---|---|---|---|\n");
     for (size_t k = 0; k < sizeof scalar_rows / sizeof *scalar_rows; k++) {
         const ScalarRow *row = &scalar_rows[k];
         bool special = strchr(row->flags, 'L') || !strcmp(row->ints, "REDUCE");
@@ -61,17 +65,19 @@ static void add_scalars(Text *out)
 
 static void add_tiles(Text *out)
 {
-    text_add(out,
-             "## Tile operators\n\n"
-             "What Programs are made of (`compiler/tile/tile_ops.def`). Stages: where an operator is legal.\n\n"
-             "| name | operands | value | effect | stages | meaning |\n|---|---|---|---|---|---|\n");
+    text_add(
+        out,
+        "## Tile operators\n\n"
+        "What Programs are made of (`compiler/tile/tile_ops.def`). Stages: where an operator is legal.\n\n"
+        "| name | operands | value | effect | stages | meaning |\n|---|---|---|---|---|---|\n");
     for (int k = 0; k < TILE_OP_COUNT; k++) {
         const TileOpInfo *info = &tile_op_info[k];
         text_add(out, "| `%s` | %d", info->name, info->min_args);
         if (info->max_args != info->min_args)
             text_add(out, " to %d", info->max_args);
-        text_add(out, " | %s | %s | %s to %s | %s |\n", info->has_value ? "yes" : "", info->has_effect ? "yes" : "",
-                 stage_name(info->first_stage), stage_name(info->last_stage), info->meaning);
+        text_add(out, " | %s | %s | %s to %s | %s |\n", info->has_value ? "yes" : "",
+                 info->has_effect ? "yes" : "", stage_name(info->first_stage), stage_name(info->last_stage),
+                 info->meaning);
     }
 }
 

@@ -1,5 +1,5 @@
-/* libFuzzer: any bytes are read as a Program; one that reads is checked and printed, and its text must read back and
- * print the same. The bytes are tried as a packed Kernel too, behind a head that fits.
+/* libFuzzer: any bytes are read as a Program; one that reads is checked and printed, and its text must read
+ * back and print the same. The bytes are tried as a packed Kernel too, behind a head that fits.
  * `fuzz_tile -max_total_time=600 corpus/ programs/`. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Kernels as bytes: what is packed comes back; damaged bytes are refused or harmless, whatever the checksum says. */
+/* Kernels as bytes: what is packed comes back; damaged bytes are refused or harmless, whatever the checksum
+ * says. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,12 +9,23 @@ static Kernel *object_kernel(void)
 {
     static const char code[] = "\x7f" "ELF, so to speak";
     Kernel *kernel = calloc(1, sizeof *kernel);
-    *kernel = (Kernel){.format = KERNEL_OBJECT, .name = "causal", .target = "cpu:x86-64-v3", .elem = ELEM_TYPE_BF16, .D = 64,
-                       .E = 128, .rank = 2, .phase_count = 1, .tensor_count = 2, .block_m = {4, 8}, .block_n = {16, 32},
-                       .scratch_bytes = 4096, .code_size = sizeof code};
+    *kernel = (Kernel){.format = KERNEL_OBJECT,
+                       .name = "causal",
+                       .target = "cpu:x86-64-v3",
+                       .elem = ELEM_TYPE_BF16,
+                       .D = 64,
+                       .E = 128,
+                       .rank = 2,
+                       .phase_count = 1,
+                       .tensor_count = 2,
+                       .block_m = {4, 8},
+                       .block_n = {16, 32},
+                       .scratch_bytes = 4096,
+                       .code_size = sizeof code};
     kernel->phases[0] = (KernelPhase){"causal_attend", 2, {{VAR_SIZE_B, -1, 1, 1}, {VAR_SIZE_M, -1, 32, 1}}};
     kernel->tensors[0] = (KernelTensor){"q", ROLE_Q, 0, ELEM_TYPE_BF16, 4, {{0, 0, 0, 0}}};
-    kernel->tensors[1] = (KernelTensor){"part", ROLE_WORKSPACE, 0, ELEM_TYPE_F32, 1, {{VAR_SIZE_N, -1, 16, 2}}};
+    kernel->tensors[1] =
+        (KernelTensor){"part", ROLE_WORKSPACE, 0, ELEM_TYPE_F32, 1, {{VAR_SIZE_N, -1, 16, 2}}};
     kernel->code = memcpy(malloc(sizeof code), code, sizeof code);
     return kernel;
 }
@@ -25,8 +37,15 @@ static Kernel *program_kernel(const char *name)
     tiling_open(&t, name);
     const Program *p = t.program;
     Kernel *kernel = calloc(1, sizeof *kernel);
-    *kernel = (Kernel){.format = KERNEL_PROGRAM, .target = "interp", .elem = ELEM_TYPE_F32, .D = 4, .E = 4, .rank = p->rank,
-                       .phase_count = p->phase_count, .tensor_count = p->tensor_count, .program = t.program,
+    *kernel = (Kernel){.format = KERNEL_PROGRAM,
+                       .target = "interp",
+                       .elem = ELEM_TYPE_F32,
+                       .D = 4,
+                       .E = 4,
+                       .rank = p->rank,
+                       .phase_count = p->phase_count,
+                       .tensor_count = p->tensor_count,
+                       .program = t.program,
                        .program_arena = t.arena};
     for (int k = 0; k < p->phase_count; k++) {
         kernel->phases[k].grid_count = p->phases[k].grid_count;
@@ -101,23 +120,27 @@ static void repair(unsigned char *bytes, size_t size)
 /* Everything that a launch would read of it is within its bounds. */
 static bool sane(const Kernel *kernel)
 {
-    bool good = (unsigned)kernel->format <= KERNEL_PTX && kernel->phase_count >= 0 && kernel->phase_count <= 8 &&
-                kernel->tensor_count >= 0 && kernel->tensor_count <= PROGRAM_MAX_TENSORS && kernel->scratch_bytes >= 0 &&
-                (unsigned)kernel->elem <= ELEM_TYPE_F16 && kernel->rank >= 0 && kernel->rank <= SPEC_MAX_RANK &&
-                memchr(kernel->name, 0, sizeof kernel->name) && memchr(kernel->target, 0, sizeof kernel->target);
+    bool good = (unsigned)kernel->format <= KERNEL_PTX && kernel->phase_count >= 0 &&
+                kernel->phase_count <= 8 && kernel->tensor_count >= 0 &&
+                kernel->tensor_count <= PROGRAM_MAX_TENSORS && kernel->scratch_bytes >= 0 &&
+                (unsigned)kernel->elem <= ELEM_TYPE_F16 && kernel->rank >= 0 &&
+                kernel->rank <= SPEC_MAX_RANK && memchr(kernel->name, 0, sizeof kernel->name) &&
+                memchr(kernel->target, 0, sizeof kernel->target);
     int64_t slots[SLOT_COUNT_MAX] = {0};
     for (int k = 0; k < SLOT_SIZE_COUNT; k++)
         slots[k] = INT64_MAX;
     for (int k = 0; good && k < kernel->phase_count; k++) {
         const KernelPhase *phase = &kernel->phases[k];
-        good = memchr(phase->entry, 0, sizeof phase->entry) && phase->grid_count >= 0 && phase->grid_count <= PROGRAM_MAX_GRID;
+        good = memchr(phase->entry, 0, sizeof phase->entry) && phase->grid_count >= 0 &&
+               phase->grid_count <= PROGRAM_MAX_GRID;
         for (int g = 0; good && g < phase->grid_count; g++)
             good = phase->grid[g].div_knob < 0 && extent_value(&phase->grid[g], slots) > 0;
     }
     for (int k = 0; good && k < kernel->tensor_count; k++) {
         const KernelTensor *tensor = &kernel->tensors[k];
         good = memchr(tensor->name, 0, sizeof tensor->name) && (unsigned)tensor->role <= ROLE_WORKSPACE &&
-               (unsigned)tensor->elem <= ELEM_TYPE_F16 && tensor->dim_count >= 0 && tensor->dim_count <= SPEC_MAX_DIMS &&
+               (unsigned)tensor->elem <= ELEM_TYPE_F16 && tensor->dim_count >= 0 &&
+               tensor->dim_count <= SPEC_MAX_DIMS &&
                !(tensor->role == ROLE_INPUT && (tensor->index < 0 || tensor->index >= SPEC_MAX_INPUTS));
         for (int d = 0; good && tensor->role == ROLE_WORKSPACE && d < tensor->dim_count; d++)
             good = extent_value(&tensor->extent[d], slots) > 0;
@@ -133,7 +156,8 @@ static bool sane(const Kernel *kernel)
 
 static int damaged(const unsigned char *bytes, size_t size)
 {
-    unsigned char *copy = memcpy(malloc(size ? size : 1), bytes, size); /* of exactly this size: sanitizers see past it */
+    unsigned char *copy =
+        memcpy(malloc(size ? size : 1), bytes, size); /* of exactly this size: sanitizers see past it */
     Kernel *kernel = kernel_unpack(copy, size);
     if (kernel)
         CU_ASSERT(sane(kernel));

@@ -6,7 +6,8 @@
 #include "tiling.h"
 
 static const int64_t ints[] = {0, 1, -1, 2, 3, -7, 64, INT32_MAX, INT64_MAX, INT64_MIN};
-static const float reals[] = {0.0f, -0.0f, 1.0f, -1.5f, 0.3f, 100.0f, -88.0f, 3e38f, 1e-40f, INFINITY, -INFINITY, NAN};
+static const float reals[] = {0.0f,   -0.0f, 1.0f,   -1.5f,    0.3f,      100.0f,
+                              -88.0f, 3e38f, 1e-40f, INFINITY, -INFINITY, NAN};
 enum { INTS = sizeof ints / sizeof *ints, REALS = sizeof reals / sizeof *reals, WIDTH = 5 };
 
 typedef struct Values { ExprValue value[3]; } Values;

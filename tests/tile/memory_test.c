@@ -1,5 +1,6 @@
-/* Every allocation of reading, checking, printing, running, packing and unpacking a Program fails in turn: it ends
- * as "out of memory" or NULL, and everything allocated is freed. The allocator is wrapped by the linker. */
+/* Every allocation of reading, checking, printing, running, packing and unpacking a Program fails in turn: it
+ * ends as "out of memory" or NULL, and everything allocated is freed. The allocator is wrapped by the linker.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,7 +105,8 @@ static bool pack_and_unpack(void)
                       .phase_count = t.program->phase_count};
     for (int k = 0; k < kernel.tensor_count; k++) {
         const Tensor *tensor = &t.program->tensors[k];
-        kernel.tensors[k] = (KernelTensor){"", tensor->role, tensor->index, tensor->elem, tensor->dim_count, {{0}}};
+        kernel.tensors[k] =
+            (KernelTensor){"", tensor->role, tensor->index, tensor->elem, tensor->dim_count, {{0}}};
         memcpy(kernel.tensors[k].extent, tensor->extent, sizeof tensor->extent);
     }
     counting = before;

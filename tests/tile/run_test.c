@@ -123,8 +123,8 @@ static void linear(void)
                 double sum = 0;
                 for (int j = 0; j <= i; j++)
                     for (int d = 0; d < LD; d++)
-                        sum += (double)q[(bh * LN + i) * LD + d] * fmax((double)k[(bh * LN + j) * LD + d], 0) *
-                               (double)v[(bh * LN + j) * LE + e];
+                        sum += (double)q[(bh * LN + i) * LD + d] *
+                               fmax((double)k[(bh * LN + j) * LD + d], 0) * (double)v[(bh * LN + j) * LE + e];
                 near((double)o[(bh * LN + i) * LE + e], sum, 1e-5);
             }
     tiling_close(&t);
@@ -230,9 +230,9 @@ static void ragged(void)
 }
 
 /* Programs of one phase over one work item, storing into w = workspace 0. */
-#define SMALL(body) \
+#define SMALL(body)                                                                                                         \
     "program small rank 1 stage sized { axis m = 3 axis n = 5 axis d = 2 param flag : bool param x : float param k : int\n" \
-    "tensor w : workspace 0 f32 [4, N] tensor t : input 0 i32 [N]\n" \
+    "tensor w : workspace 0 f32 [4, N] tensor t : input 0 i32 [N]\n"                                                        \
     "phase p { %0 : i64 = map () 0 %1 : i64[m] = index m %2 : i64[n] = index n " body " } }"
 
 static bool small(const char *text, float *w, int32_t *table, const char *complaint)
@@ -283,15 +283,16 @@ static void reductions(void)
 static void control(void)
 {
     float w[20] = {0};
-    small(SMALL("%3 : i64 = map () 4 %10 : i64 = map () 2 %4 : f32 = map () 1.0 %5 : f32[n] = var %4"
-                "%6 = for reverse %0 .. %3 {" /* 3, 2, 1, 0: w[0] = ((1 * 2 + 3) * 2 + 2) * 2 ... */
-                "  %7 : f32[n] = map (%5, %6, %2) $0 * 2.0 + float($1 + $2) set %5 = %7"
-                "  %8 : bool = map (%6) $0 % 2 == 1"
-                "  if %8 { %9 : f32 = map (%6) float($0) store w(%6, %0) = %9 } else { store w(%10, %6) = %4 }"
-                "}"
-                "%11 = for %3 .. %0 { set %5 = %4 }" /* never */
-                "store w(%0, %2) = %5"),
-          w, NULL, NULL);
+    small(
+        SMALL("%3 : i64 = map () 4 %10 : i64 = map () 2 %4 : f32 = map () 1.0 %5 : f32[n] = var %4"
+              "%6 = for reverse %0 .. %3 {" /* 3, 2, 1, 0: w[0] = ((1 * 2 + 3) * 2 + 2) * 2 ... */
+              "  %7 : f32[n] = map (%5, %6, %2) $0 * 2.0 + float($1 + $2) set %5 = %7"
+              "  %8 : bool = map (%6) $0 % 2 == 1"
+              "  if %8 { %9 : f32 = map (%6) float($0) store w(%6, %0) = %9 } else { store w(%10, %6) = %4 }"
+              "}"
+              "%11 = for %3 .. %0 { set %5 = %4 }" /* never */
+              "store w(%0, %2) = %5"),
+        w, NULL, NULL);
     for (int n = 0; n < 5; n++) {
         float expected = 1;
         for (int k = 3; k >= 0; k--)
@@ -309,13 +310,15 @@ static void control(void)
 static void element_types(void)
 {
     float w[20] = {0};
-    small(SMALL("%3 : bf16[n] = map (%2) 1.0 + float($0) / 256.0 store w(%0, %2) = %3 %10 : i64 = map () 1"
-                "%4 : f16[n] = map (%2) 1.0 + float($0) / 2048.0 store w(%10, %2) = %4 %11 : i64 = map () 2"
-                "%14 : f32 = map () 0.0 %5 : bf16[n] = var %14 set %5 = %4 store w(%11, %2) = %5 %12 : i64 = map () 3"
-                "%6 : i64[n] = map (%2) select($0 < 2, 9223372036854775807, $0) %7 : i64 = reduce sum n %6"
-                "%8 : f32[m] = contract n %1, %2 by select($0 < $1, float($0 + $1), 0.5)"
-                "store w(%12, %1) = %8 %9 : f32 = map (%7) float($0) %13 : i64 = map () 3 store w(%12, %13) = %9"),
-          w, NULL, NULL);
+    small(
+        SMALL(
+            "%3 : bf16[n] = map (%2) 1.0 + float($0) / 256.0 store w(%0, %2) = %3 %10 : i64 = map () 1"
+            "%4 : f16[n] = map (%2) 1.0 + float($0) / 2048.0 store w(%10, %2) = %4 %11 : i64 = map () 2"
+            "%14 : f32 = map () 0.0 %5 : bf16[n] = var %14 set %5 = %4 store w(%11, %2) = %5 %12 : i64 = map () 3"
+            "%6 : i64[n] = map (%2) select($0 < 2, 9223372036854775807, $0) %7 : i64 = reduce sum n %6"
+            "%8 : f32[m] = contract n %1, %2 by select($0 < $1, float($0 + $1), 0.5)"
+            "store w(%12, %1) = %8 %9 : f32 = map (%7) float($0) %13 : i64 = map () 3 store w(%12, %13) = %9"),
+        w, NULL, NULL);
     static const float bf16s[5] = {1, 1, 1.0078125f, 1.015625f, 1.015625f};
     static const float f16s[5] = {1, 1, 1.0009765625f, 1.001953125f, 1.001953125f};
     for (int k = 0; k < 5; k++) {
@@ -335,7 +338,8 @@ static void bounds(void)
     int32_t table[5] = {0, 1, 2, 3, 4};
     small(SMALL("%3 : i64[n] = map (%2) $0 + 1 %4 : f32[n] = map (%2) 1.0 store w(%0, %3) = %4"), w, table,
           "index 5 is outside dimension 1 of 'w'");
-    small(SMALL("%3 : i64[n] = map (%2) $0 - 1 %4 : i64[n] = load t(%3)"), w, table, "index -1 is outside dimension 0 of 't'");
+    small(SMALL("%3 : i64[n] = map (%2) $0 - 1 %4 : i64[n] = load t(%3)"), w, table,
+          "index -1 is outside dimension 0 of 't'");
     small(SMALL("%3 : i64[n] = map (%2) $0 - 1 %5 : bool[n] = map (%3) $0 >= 0 %4 : i64[n] = load t(%3) if %5"
                 "%6 : f32[n] = map (%4) float($0) + 1.0 store w(%0, %2) = %6"),
           w, table, NULL);
@@ -343,7 +347,8 @@ static void bounds(void)
     for (int k = 0; k < 5; k++)
         CU_ASSERT_EQUAL(w[k], expected[k]);
     small(SMALL("%4 : i64[n] = load t(%2)"), w, NULL, "the tensor 't' has no memory");
-    small(SMALL("%3 : bool = map () flag and k == -7 %5 : f32 = map () x if %3 { store w(%0, %0) = %5 }"), w, table, NULL);
+    small(SMALL("%3 : bool = map () flag and k == -7 %5 : f32 = map () x if %3 { store w(%0, %0) = %5 }"), w,
+          table, NULL);
     CU_ASSERT_EQUAL(w[0], 0.1f);
 }
 
@@ -365,7 +370,8 @@ static void half_floats(void)
         uint16_t half = (uint16_t)bits;
         float b = float_of_bf16(half), f = float_of_f16(half);
         CU_ASSERT(b != b ? bf16_of_float(b) >> 7 == half >> 7 : bf16_of_float(b) == half);
-        CU_ASSERT(f != f ? (f16_of_float(f) & 0x7c00) == 0x7c00 && (f16_of_float(f) & 0x3ff) : f16_of_float(f) == half);
+        CU_ASSERT(f != f ? (f16_of_float(f) & 0x7c00) == 0x7c00 && (f16_of_float(f) & 0x3ff)
+                         : f16_of_float(f) == half);
         if ((half & 0x7fff) >= 0x7bff)
             continue;
         float next = float_of_f16((uint16_t)(half + 1)), middle = (f + next) / 2;
@@ -385,7 +391,8 @@ static void half_floats(void)
         uint16_t low = (uint16_t)(bits >> 16), got = bf16_of_float(value);
         down = float_of_bf16(low);
         up = float_of_bf16((uint16_t)(low + 1));
-        double to_down = fabs((double)value - (double)down), to_up = isinf(up) ? 0x1p120 : fabs((double)up - (double)value);
+        double to_down = fabs((double)value - (double)down),
+               to_up = isinf(up) ? 0x1p120 : fabs((double)up - (double)value);
         if (!isinf(up))
             CU_ASSERT_EQUAL(got, to_down < to_up || (to_down == to_up && !(low & 1)) ? low : low + 1);
     }

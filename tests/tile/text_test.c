@@ -74,7 +74,10 @@ static void labels_and_lines(void)
     ExprPool *pool = expr_pool_create(arena);
     Program *program = program_create(arena, pool, "labelled", 1);
     int source = diag_add_source(diag, "causal.attn", "one\ntwo\nthree\n", 14);
-    Builder b = {.program = program, .block = program_phase(program, "p")->body, .span = {source, 4, 7}, .label = "mask"};
+    Builder b = {.program = program,
+                 .block = program_phase(program, "p")->body,
+                 .span = {source, 4, 7},
+                 .label = "mask"};
     build_map(&b, expr_int(pool, 1), NULL, 0);
     b.label = NULL;
     build_map(&b, expr_int(pool, 2), NULL, 0);
@@ -88,7 +91,8 @@ static void labels_and_lines(void)
 /* Each with a part of the message that it must give. */
 static void refused(void)
 {
-#define HEAD "program p rank 1 stage sized {\n axis m = 4\n tensor q : q f32 [M]\n phase a grid (b: B) {\n %0 = grid b\n"
+#define HEAD                                                                                                 \
+    "program p rank 1 stage sized {\n axis m = 4\n tensor q : q f32 [M]\n phase a grid (b: B) {\n %0 = grid b\n"
     static const char *const cases[][2] = {
         {"", "expected 'program'"},
         {"program p rank 4 stage sized {}", "the rank must be between 0 and 3"},
@@ -150,9 +154,11 @@ static void refused(void)
 }
 
 /* head, unit * count, middle, close * count, tail. */
-static char *nest(const char *head, const char *unit, const char *middle, const char *close, int count, const char *tail)
+static char *nest(const char *head, const char *unit, const char *middle, const char *close, int count,
+                  const char *tail)
 {
-    char *text = malloc(strlen(head) + (strlen(unit) + strlen(close)) * (size_t)count + strlen(middle) + strlen(tail) + 1);
+    char *text = malloc(strlen(head) + (strlen(unit) + strlen(close)) * (size_t)count + strlen(middle) +
+                        strlen(tail) + 1);
     char *at = stpcpy(text, head);
     for (int k = 0; k < count; k++)
         at = stpcpy(at, unit);
@@ -165,7 +171,11 @@ static char *nest(const char *head, const char *unit, const char *middle, const 
 
 static void limits(void)
 {
-    struct { const char *head, *unit, *middle, *close; int legal, illegal; const char *message; } const cases[] = {
+    struct {
+        const char *head, *unit, *middle, *close;
+        int legal, illegal;
+        const char *message;
+    } const cases[] = {
         {HEAD "%1 = map (%0) ", "(", "$0", ")", 512, 513, "nest deeper than 512"},
         {HEAD "%1 = map (%0) ", "abs(", "$0", ")", 512, 513, "nest deeper than 512"},
         {HEAD "%1 = map (%0) ", "- ", "$0", "", 512, 100000, "nest deeper than 512"},

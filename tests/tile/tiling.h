@@ -1,4 +1,5 @@
-/* What the tests of the tile IR share: Programs from text, launches over arrays of this process, random numbers. */
+/* What the tests of the tile IR share: Programs from text, launches over arrays of this process, random
+ * numbers. */
 #ifndef ATTUNE_TESTS_TILING_H
 #define ATTUNE_TESTS_TILING_H
 

@@ -3,19 +3,22 @@
 
 #include "tiling.h"
 
-#define PROGRAM(stage, body) \
-    "program p rank 1 stage " stage " { axis m = 4 axis n = 8 axis d = 2 axis e = 3 axis f = 5 param w : int\n" \
+#define PROGRAM(stage, body)                                                                                      \
+    "program p rank 1 stage " stage                                                                               \
+    " { axis m = 4 axis n = 8 axis d = 2 axis e = 3 axis f = 5 param w : int\n"                                   \
     "tensor q : q f32 [B, M] tensor o : o f32 [B, M] tensor t : input 0 i32 [N] tensor mask : input 1 bool [N]\n" \
     "phase a grid (b: B) {\n" body "\n} }"
-#define BODY(body) PROGRAM("sized", "%0 = grid b %1 : i64[m] = index m %2 : i64[n] = index n %3 : f32 = map () 1.0 " \
-                                    "%4 : f32[m] = map (%1) float($0) %5 : bool[m] = map (%1) $0 == 2 " body)
+#define BODY(body)                                                                                           \
+    PROGRAM("sized", "%0 = grid b %1 : i64[m] = index m %2 : i64[n] = index n %3 : f32 = map () 1.0 "        \
+                     "%4 : f32[m] = map (%1) float($0) %5 : bool[m] = map (%1) $0 == 2 " body)
 
 static void complains(const Diag *diag, const char *text, const char *message)
 {
     for (const Message *m = diag->first; m; m = m->next)
         if (m->severity == DIAG_ERROR && !strncmp(m->text, message, strlen(message)))
             return;
-    fprintf(stderr, "\nof '%s' expected '%s', got %s\n", text, message, diag->first ? diag->first->text : "nothing");
+    fprintf(stderr, "\nof '%s' expected '%s', got %s\n", text, message,
+            diag->first ? diag->first->text : "nothing");
     CU_FAIL("the message is another");
 }
 
@@ -23,7 +26,8 @@ static void complains(const Diag *diag, const char *text, const char *message)
 static void texts(void)
 {
     static const char *const cases[][2] = {
-        {BODY("%6 : f32[n] = index m"), "the value is f32[n], its operands make it i64[m]: in '%6 : f32[n] = index m'"},
+        {BODY("%6 : f32[n] = index m"),
+         "the value is f32[n], its operands make it i64[m]: in '%6 : f32[n] = index m'"},
         {BODY("%6 = seq q_begin %1"), "the sequence is i64[m], not a scalar i64"},
         {BODY("%6 = seq q_begin %3"), "the sequence is f32, not a scalar i64"},
         {BODY("%6 : f32[m] = map (%1) $0"), "the expression is int, the value f32[m]"},
@@ -53,7 +57,8 @@ static void texts(void)
         {BODY("%6 : f32 = var %4"), "the variable is f32, the value f32[m]"},
         {BODY("%6 : i64[m] = var %4"), "the variable is i64[m], the value f32[m]"},
         {BODY("%6 : i32[m] = var %1"), "a variable cannot be i32[m]"},
-        {BODY("%6 : f32[m] = var %4 %7 : f32[n] = map (%2) 1.5 set %6 = %7"), "the variable is f32[m], the value f32[n]"},
+        {BODY("%6 : f32[m] = var %4 %7 : f32[n] = map (%2) 1.5 set %6 = %7"),
+         "the variable is f32[m], the value f32[n]"},
         {BODY("%6 : f32[m] = var %4 set %6 = %5"), "the variable is f32[m], the value bool[m]"},
         {BODY("set %4 = %3"), "the target %4 is no var"},
         {BODY("%6 = for %0 .. %1 { }"), "the bound is i64[m], not a scalar i64"},
@@ -61,32 +66,44 @@ static void texts(void)
         {BODY("if %5 { }"), "the condition is bool[m], not a scalar bool"},
         {BODY("if %0 { }"), "the condition is i64, not a scalar bool"},
         {BODY("%6 = for %0 .. %0 { } %7 : i64 = map (%6) $0"), "the operand %6 is out of scope"},
-        {BODY("%6 = for %0 .. %0 { %7 : f32 = map () 1.0 } store o(%0, %0) = %7"), "the operand %7 is out of scope"},
+        {BODY("%6 = for %0 .. %0 { %7 : f32 = map () 1.0 } store o(%0, %0) = %7"),
+         "the operand %7 is out of scope"},
         {BODY("%6 : bool = map () true if %6 { %7 : f32 = map () 1.0 } else { store o(%0, %0) = %7 }"),
          "the operand %7 is out of scope"},
         {BODY("%6 : bool = map () true if %6 { %7 : bool = map () true } %8 : f32 = load q(%0, %0) if %7"),
          "the guard %7 is out of scope"},
-        {BODY("%6 : bool = map () true if %6 { %7 : f32 = var %3 } set %7 = %3"), "the target %7 is out of scope"},
-        {BODY("} phase c { %9 : i64 = map (%0) $0"), "the operand %0 is out of scope: in '%9 : i64 = map (%0) $0'"},
+        {BODY("%6 : bool = map () true if %6 { %7 : f32 = var %3 } set %7 = %3"),
+         "the target %7 is out of scope"},
+        {BODY("} phase c { %9 : i64 = map (%0) $0"),
+         "the operand %0 is out of scope: in '%9 : i64 = map (%0) $0'"},
         {BODY("} phase a { "), "two phases are named 'a'"},
-        {BODY("} phase c grid (x: B, x: H) { "), "two grid dimensions are named 'x': in phase 'c' of program 'p'"},
+        {BODY("} phase c grid (x: B, x: H) { "),
+         "two grid dimensions are named 'x': in phase 'c' of program 'p'"},
         {BODY("} phase c grid (x: _) { "), "the grid dimension 'x' has an extent that is no size"},
-        {BODY("} phase c grid (x: ceil(B / 0)) { "), "the grid dimension 'x' has a divisor or factor below 1"},
+        {BODY("} phase c grid (x: ceil(B / 0)) { "),
+         "the grid dimension 'x' has a divisor or factor below 1"},
         {BODY("} tensor q : input 5 f32 [B] phase c { "), "two tensors are named 'q'"},
         {BODY("} tensor qq : q f32 [B] phase c { "), "the tensors 'q' and 'qq' play the same role"},
-        {BODY("} tensor u : workspace 0 f32 [_] phase c { "), "dimension 0 of the workspace 'u' has an extent that is no size"},
-        {BODY("} tensor u : workspace 0 f32 [B * -1] phase c { "), "dimension 0 of the workspace 'u' has a divisor or factor"},
+        {BODY("} tensor u : workspace 0 f32 [_] phase c { "),
+         "dimension 0 of the workspace 'u' has an extent that is no size"},
+        {BODY("} tensor u : workspace 0 f32 [B * -1] phase c { "),
+         "dimension 0 of the workspace 'u' has a divisor or factor"},
         {BODY("} tensor u : workspace 0 f32 [] phase c { "), "the tensor 'u' has no dimension"},
         {BODY("} param w : float phase c { "), "two params are named 'w': in program 'p'"},
-        {BODY("} axis g = 0 phase c { "), "the axis 'g' has extent 0, from stage sized on it is 1 to 1048576"},
+        {BODY("} axis g = 0 phase c { "),
+         "the axis 'g' has extent 0, from stage sized on it is 1 to 1048576"},
         {BODY("} axis g = 1048577 phase c { "), "the axis 'g' has extent 1048577"},
         {BODY("} knob k = -4 phase c { "), "the knob 'k' is negative"},
-        {BODY("} knob k phase c { %9 : i64 = map () k * 2"), "the knob 'k' is still there after stage logical"},
-        {BODY("} knob k phase c grid (x: ceil(B / k)) { "), "the grid dimension 'x' is divided by the knob 'k' after stage logical"},
+        {BODY("} knob k phase c { %9 : i64 = map () k * 2"),
+         "the knob 'k' is still there after stage logical"},
+        {BODY("} knob k phase c grid (x: ceil(B / k)) { "),
+         "the grid dimension 'x' is divided by the knob 'k' after stage logical"},
         {BODY("} axis x = 1000000 axis y = 1000000 phase c { %9 : i64[x] = index x %10 : i64[y] = index y "
-              "%11 : i64[x, y] = map (%9, %10) $0"), "a tile of more than 16777216 elements"},
+              "%11 : i64[x, y] = map (%9, %10) $0"),
+         "a tile of more than 16777216 elements"},
         {BODY("%6 : i64[d] = index d %7 : i64[e] = index e %8 : i64[f] = index f "
-              "%9 : i64[m, n, d, e] = map (%1, %2, %6, %7, %8) $0"), "the operands have more than 4 axes together"},
+              "%9 : i64[m, n, d, e] = map (%1, %2, %6, %7, %8) $0"),
+         "the operands have more than 4 axes together"},
         {PROGRAM("logical", "") " ", NULL},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -124,8 +141,10 @@ static Broken build(Arena *arena)
     int m = program_axis(p, "m", expr_int(pool, 4));
     p->axes[m].extent = 4;
     Extent dense = {.size = -1, .div_knob = -1, .div = 1, .mul = 8};
-    int w = program_tensor(p, (Tensor){.name = "w", .role = ROLE_WORKSPACE, .elem = ELEM_TYPE_F32, .dim_count = 1,
-                                       .extent = {dense}});
+    int w = program_tensor(
+        p,
+        (Tensor){
+            .name = "w", .role = ROLE_WORKSPACE, .elem = ELEM_TYPE_F32, .dim_count = 1, .extent = {dense}});
     Phase *phase = program_phase(p, "a");
     phase->grid_count = 1;
     phase->grid[0].name = "b";
@@ -165,7 +184,8 @@ DAMAGE(far_id, x->store->id = x->program->next_id)
 DAMAGE(many_ids, x->program->next_id = (1 << 20) + 1)
 DAMAGE(no_arg, x->map->args[0] = NULL)
 DAMAGE(later_arg, x->map->args[0] = x->load)
-DAMAGE(foreign_arg, x->map->args[0] = memcpy(arena_alloc(x->program->arena, sizeof(Inst)), x->index, sizeof(Inst)))
+DAMAGE(foreign_arg,
+       x->map->args[0] = memcpy(arena_alloc(x->program->arena, sizeof(Inst)), x->index, sizeof(Inst)))
 DAMAGE(valueless_arg, x->store->args[1] = x->branch)
 DAMAGE(few_args, x->map->arg_count = -1)
 DAMAGE(many_args, x->load->arg_count = 7; x->load->args = ARENA_ARRAY(x->program->arena, Inst *, 7))
@@ -195,17 +215,20 @@ DAMAGE(bad_role, x->program->tensors[0].role = (TensorRole)9)
 DAMAGE(bad_var_axis, x->var->type.axis[0] = 7)
 DAMAGE(no_extent, x->program->stage = STAGE_LOGICAL; x->program->axes[0].extent_expr = NULL)
 DAMAGE(bad_knob_extent, x->program->phases[0].grid[0].extent.div_knob = 2)
-DAMAGE(expr_arg_index, x->map->expr = expr_op1(x->program->pool, EXPR_TOFLOAT, expr_arg(x->program->pool, 1, TYPE_INT)))
+DAMAGE(expr_arg_index,
+       x->map->expr = expr_op1(x->program->pool, EXPR_TOFLOAT, expr_arg(x->program->pool, 1, TYPE_INT)))
 DAMAGE(expr_arg_type, x->map->expr = expr_arg(x->program->pool, 0, TYPE_FLOAT))
 DAMAGE(expr_param_index, x->map->expr = expr_param(x->program->pool, 0, TYPE_FLOAT))
-DAMAGE(expr_param_type, x->program->param_count = 1; x->program->params[0].name = "p"; x->program->params[0].type = TYPE_INT;
-       expr_param_index(x))
+DAMAGE(expr_param_type, x->program->param_count = 1; x->program->params[0].name = "p";
+       x->program->params[0].type = TYPE_INT; expr_param_index(x))
 DAMAGE(expr_coordinate, x->map->expr = expr_var(x->program->pool, VAR_I0, TYPE_FLOAT))
 DAMAGE(expr_size_type, x->map->expr = expr_var(x->program->pool, VAR_SIZE_M, TYPE_FLOAT))
-DAMAGE(expr_input_leaf, x->map->expr = expr_input(x->program->pool, 0, TYPE_FLOAT, (const Expr *[]){expr_int(x->program->pool, 0)}, 1))
+DAMAGE(expr_input_leaf, x->map->expr = expr_input(x->program->pool, 0, TYPE_FLOAT,
+                                                  (const Expr *[]){expr_int(x->program->pool, 0)}, 1))
 DAMAGE(expr_sum, ExprPool *pool = x->program->pool; VarId bound = expr_fresh_bound(pool);
        x->map->expr = expr_reduce(pool, EXPR_SUM, bound, expr_var(pool, VAR_SIZE_M, TYPE_INT),
-                                  expr_op1(pool, EXPR_SIN, expr_op1(pool, EXPR_TOFLOAT, expr_var(pool, bound, TYPE_INT)))))
+                                  expr_op1(pool, EXPR_SIN,
+                                           expr_op1(pool, EXPR_TOFLOAT, expr_var(pool, bound, TYPE_INT)))))
 
 static void damages(void)
 {
