@@ -5,9 +5,15 @@
  * The launch's facts arrive as one array of 64-bit slots (the same for every target and for the interpreter):
  *     [SLOT_SIZES ...]     VAR_SIZE_B .. VAR_OFFSET, in that order
  *     [SLOT_CU_Q, SLOT_CU_K]  addresses of int32 cumulative lengths [B + 1], or 0
+ *     [SLOT_COUNTER]       CUDA: address of 64 zeroed 32-bit counters that a persistent kernel leaves zeroed; else 0
  *     [SLOT_PARAMS ...]    one a param, by position; floats as the bits of a double
  *     [tensor_slot(k) ...] for tensor k of the Program: address, then SPEC_MAX_DIMS strides in elements
- * scratch: per worker, `scratch_bytes`, 64-byte aligned, contents undefined. */
+ * scratch: per worker, `scratch_bytes`, 64-byte aligned, contents undefined.
+ *
+ * On CUDA a phase is one __global__ function of one argument, passed by value and 64-byte aligned:
+ *     struct { CUtensorMap map[map_count]; int64_t slots[slot_of_tensor(tensor_count)]; }
+ * started with `threads` threads and `shared_bytes` of dynamic shared memory a block; blocks: one a work item, or
+ * (persistent) as many as run at once. */
 #ifndef ATTUNE_KERNEL_H
 #define ATTUNE_KERNEL_H
 
@@ -18,6 +24,7 @@ enum {
     SLOT_SIZE_COUNT = VAR_OFFSET - VAR_SIZE_B + 1,
     SLOT_CU_Q = SLOT_SIZES + SLOT_SIZE_COUNT,
     SLOT_CU_K,
+    SLOT_COUNTER,
     SLOT_PARAMS,
     SLOT_TENSORS = SLOT_PARAMS + SPEC_MAX_PARAMS,
     SLOTS_PER_TENSOR = 1 + SPEC_MAX_DIMS,
@@ -28,10 +35,28 @@ static inline int slot_of_tensor(int tensor) { return SLOT_TENSORS + tensor * SL
 
 typedef enum KernelFormat { KERNEL_OBJECT /* relocatable ELF */, KERNEL_PROGRAM /* for the interpreter */, KERNEL_CUBIN, KERNEL_PTX } KernelFormat;
 
+enum { KERNEL_MAX_MAPS = 6 };
+
+/* A TMA tensor map over one Program tensor: rank 5, 128-byte swizzle, zero fill outside. Dimensions, innermost first:
+ * a panel of 128 bytes of the row, rows by coordinate axis (one dimension an axis, innermost axis first), then with
+ * rank 1: panels of the row (all of them in one box), head, batch; with rank 2: head, batch (one panel a copy: the
+ * innermost dimension is the whole row, its box one panel); with rank 3: head * batch folded (strides must allow it). */
+typedef struct KernelMap {
+    int tensor;
+    int rank;                            /* coordinate axes of its rows */
+    int box[SPEC_MAX_RANK];              /* rows of the box by axis, outermost first */
+    int width;                           /* elements of a row */
+    bool queries;                        /* rows are queries (M*), else keys (N*) */
+} KernelMap;
+
 typedef struct KernelPhase {
     char entry[96];                      /* symbol */
     int grid_count;
     Extent grid[PROGRAM_MAX_GRID];       /* divisors are numbers here, no knobs */
+    int threads, shared_bytes;           /* CUDA only, as the rest */
+    bool persistent;
+    int map_count;
+    KernelMap maps[KERNEL_MAX_MAPS];
 } KernelPhase;
 
 typedef struct KernelTensor {
