@@ -314,6 +314,9 @@ static const Expr *decide(State *state, Case *c, bool fully)
     for (int k = 0; k < c->count && (fully || left > 1); k++)
         if (!used[k])
             narrow_atom(state, &c->atom[k], -1);
+    for (int v = 0; v < SOLVE_DELTA && fully; v++)
+        if (state->bounded_lo[v] || state->bounded_hi[v])
+            possible = and_with(s, possible, op2(s, EXPR_LE, state->lo[v], state->hi[v]));
     for (int k = 0; k < c->count; k++)
         if (!used[k])
             possible = and_with(s, possible, atom_possible(state, &c->atom[k]));
