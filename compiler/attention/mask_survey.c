@@ -426,6 +426,7 @@ MaskCount mask_survey_count(MaskSurvey *survey, int64_t b, int64_t h)
     total.partial *= scale;
     total.full *= scale;
     total.visible = (total.visible + pairs.visible) * scale;
-    total.sampled = stride > 1 || pairs.step > 1;
+    total.tiles_sampled = stride > 1;
+    total.pairs_sampled = stride > 1 || pairs.step > 1;
     return total;
 }

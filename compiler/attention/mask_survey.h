@@ -29,7 +29,7 @@ int64_t mask_survey_rows(MaskSurvey *survey, bool queries, int64_t tile, int64_t
 typedef struct MaskCount {
     double empty, partial, full;  /* tiles */
     double pairs, visible;        /* all pairs, visible pairs */
-    bool sampled;                 /* the numbers are estimates */
+    bool tiles_sampled, pairs_sampled; /* these numbers are estimates */
     bool varies;                  /* the mask depends on the batch entry or the head */
 } MaskCount;
 MaskCount mask_survey_count(MaskSurvey *survey, int64_t b, int64_t h);

@@ -166,10 +166,9 @@ static void explain_tiles(const Report *report)
 {
     const MaskCount *c = &report->count;
     double tiles = c->empty + c->partial + c->full, visited = c->partial + c->full;
-    const char *about = c->sampled ? "about " : "";
-    line("tiles", "%s%.0f: %.0f full, %.0f partial, %.0f empty; %.2f%% are visited", about, tiles, c->full, c->partial,
+    line("tiles", "%s%.0f: %.0f full, %.0f partial, %.0f empty; %.2f%% are visited", c->tiles_sampled ? "about " : "", tiles, c->full, c->partial,
          c->empty, tiles > 0 ? 100 * visited / tiles : 0);
-    line("density", "%s%.4f%% of pairs are visible%s", about, c->pairs > 0 ? 100 * c->visible / c->pairs : 0,
+    line("density", "%s%.4f%% of pairs are visible%s", c->pairs_sampled ? "about " : "", c->pairs > 0 ? 100 * c->visible / c->pairs : 0,
          c->varies ? "" : ", the same in every head");
     if (visited > 0)
         line("speed-up", "%.2fx over a dense mask, when time goes with visited tiles", tiles / visited);
@@ -193,10 +192,7 @@ static void slow_contraction(void *user, Inst *inst)
     Report *report = user;
     if (inst->op != TILE_CONTRACT || !inst->expr)
         return;
-    int row = 0, column = 0;
-    if (inst->span.file >= 0)
-        diag_locate(report->view->reader.diag, inst->span, &row, &column);
-    slow(report, "line %d: %s: a sum over channels that is not a product of q and k; no matrix units", row,
+    slow(report, "%s: a sum over channels that is not a product of two tiles; no matrix units",
          inst->label ? inst->label : "contract");
 }
 

@@ -110,7 +110,7 @@ static int bench_result(Run *run)
     printf("bench: median %.3f ms of %d runs (%.3f to %.3f) on %d threads\n", times.median * 1e3, times.runs,
            times.least * 1e3, times.most * 1e3, attune_context_threads(run->context));
     printf("  %.1f GFLOP/s on the %s%.2f%% of pairs that are visible\n",
-           bench_operations(count.visible, sizes->d, sizes->e) / times.median * 1e-9, count.sampled ? "about " : "",
+           bench_operations(count.visible, sizes->d, sizes->e) / times.median * 1e-9, count.pairs_sampled ? "about " : "",
            count.pairs > 0 ? 100 * count.visible / count.pairs : 0);
     printf("  %.2f%% of key tiles visited (%.0f of %.0f: %.0f full, %.0f partial)\n",
            tiles > 0 ? 100 * (count.partial + count.full) / tiles : 0, count.partial + count.full, tiles, count.full,

@@ -46,7 +46,7 @@ static void write_captions(const MaskView *view, MaskPicture *picture)
                                        head, blocks_text(view));
     double tiles = count.empty + count.partial + count.full;
     picture->caption[1] = arena_printf(arena, "density %s%.2f%%  full %.0f, partial %.0f, empty %.0f (%.1f%% of tiles)",
-                                       count.sampled ? "about " : "", 100 * count.visible / count.pairs, count.full,
+                                       count.pairs_sampled ? "about " : "", 100 * count.visible / count.pairs, count.full,
                                        count.partial, count.empty, 100 * count.empty / tiles);
 }
 

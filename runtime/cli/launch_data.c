@@ -233,9 +233,6 @@ static int read_input(LaunchData *data, const char *path, int index)
     if (array.ndim != info->ndim)
         return failure("%s: has %d dimensions; input %s has %d", path, array.ndim, info->name, info->ndim);
     memcpy(tensor->shape, array.shape, sizeof tensor->shape);
-    for (int d = 0; d < info->ndim; d++) /* its extents are the free dims' */
-        if (info->dims[d].kind == ATTUNE_DIM_FREE && data->shape.free_count < SHAPE_MAX_FREE)
-            data->shape.free[data->shape.free_count++] = attune_param_int(info->dims[d].name, array.shape[d]);
     return convert(info->name, tensor, info->dtype);
 }
 
@@ -252,16 +249,6 @@ static int check_names(const LaunchData *data)
                               data->info.inputs[i].name[equals - text] == '\0');
         if (!known)
             return usage_error(NULL, "--input: %s has no input '%.*s'", data->info.name, (int)(equals - text), text);
-    }
-    for (int k = 0; k < data->shape.free_count; k++) {
-        bool known = false;
-        for (int i = 0; i < data->info.input_count; i++)
-            for (int d = 0; d < data->info.inputs[i].ndim; d++)
-                known = known || (data->info.inputs[i].dims[d].kind == ATTUNE_DIM_FREE &&
-                                  strcmp(data->info.inputs[i].dims[d].name, data->shape.free[k].name) == 0);
-        if (!known)
-            return usage_error(NULL, "--shape: '%s' is neither one of B H G M N D E nor a dimension of an input of %s",
-                               data->shape.free[k].name, data->info.name);
     }
     return EXIT_DONE;
 }
@@ -281,8 +268,7 @@ static int make_inputs(LaunchData *data)
         if (!tensor->data) {
             AttuneError *error = NULL;
             *tensor = (LaunchTensor){.dtype = info->dtype, .ndim = info->ndim};
-            if (attune_spec_input_shape(data->public_spec, i, &data->shape.sizes, data->shape.free,
-                                        data->shape.free_count, tensor->shape, &error) != ATTUNE_OK)
+            if (attune_spec_input_shape(data->public_spec, i, &data->shape.sizes, NULL, 0, tensor->shape, &error) != ATTUNE_OK)
                 return error_report(arguments, error);
             int status = allocate(info->name, tensor);
             if (status != EXIT_DONE)
@@ -483,10 +469,6 @@ void launch_data_problem(const LaunchData *data, RefProblem *problem)
             stride *= tensor->shape[d];
         }
     }
-    for (int k = 0; k < data->spec->param_count; k++) {
+    for (int k = 0; k < data->spec->param_count; k++)
         problem->params[k] = data->spec->params[k].value;
-        for (int f = 0; f < data->shape.free_count; f++)
-            if (data->spec->params[k].hidden && strcmp(data->spec->params[k].name, data->shape.free[f].name) == 0)
-                problem->params[k].i = data->shape.free[f].i;
-    }
 }

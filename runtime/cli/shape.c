@@ -69,17 +69,12 @@ static int read_entry(Shape *shape, char *entry)
         return usage_error(NULL, "--shape: only M and N have several axes, not '%s'", entry);
     int64_t *slot = name == 'B' ? &all->b : name == 'H' ? &all->h : name == 'G' ? &all->g
                   : name == 'D' ? &all->d : name == 'E' ? &all->e : NULL;
-    if (slot) {
-        *slot = sizes[0];
-        if (sizes[0] == 0 && name != 'B' && name != 'H')
-            return usage_error(NULL, "--shape: %c must be at least 1", name);
-        return EXIT_DONE;
-    }
-    if (shape->free_count == SHAPE_MAX_FREE || length >= sizeof shape->names[0])
-        return usage_error(NULL, "--shape: too many names, or too long a name, at '%s'", entry);
-    memcpy(shape->names[shape->free_count], entry, length);
-    shape->free[shape->free_count] = attune_param_int(shape->names[shape->free_count], sizes[0]);
-    shape->free_count++;
+    if (!slot)
+        return usage_error(NULL, "--shape: '%.*s' is none of B H G M N D E (extents of inputs are given as --set NAME=SIZE)",
+                           (int)length, entry);
+    *slot = sizes[0];
+    if (sizes[0] == 0 && name != 'B' && name != 'H')
+        return usage_error(NULL, "--shape: %c must be at least 1", name);
     return EXIT_DONE;
 }
 

@@ -6,17 +6,12 @@
 #include "runtime/attune.h"
 #include "runtime/cli/command.h"
 
-enum { SHAPE_MAX_FREE = ATTUNE_MAX_PARAMS };
-
 /* Sizes that are not known are 0 until shape_complete. */
 typedef struct Shape {
     AttuneSizes sizes;
     int32_t m_rank, n_rank;               /* how many axes M, N were given with; 0: not given */
     AttuneAlign align;
     bool offset_given;
-    AttuneParam free[SHAPE_MAX_FREE];     /* extents of free dims, by their names */
-    int32_t free_count;
-    char names[SHAPE_MAX_FREE][32];
 } Shape;
 
 /* Reads --shape, --align, --offset; a status after saying what is wrong. */
