@@ -10,6 +10,7 @@ int main(void)
     position_suite();
     window_suite();
     other_suite();
+    linear_suite();
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
     unsigned failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();

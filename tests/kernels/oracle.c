@@ -53,7 +53,7 @@ static void oracle_row(const Problem *p, const Oracle *oracle, Pair *at, double 
     int64_t N = p->ref.N, D = p->ref.D, E = p->ref.E;
     double *t = malloc((size_t)N * sizeof *t), *mapped_q = malloc((size_t)D * sizeof *t), *mapped_k = malloc((size_t)D * sizeof *t);
     double most = -INFINITY, sum = 0;
-    bool any = false;
+    int64_t count = 0;
     if (oracle->map) {
         oracle->map(p, at->q, at->i, mapped_q);
         at->q = mapped_q;
@@ -71,14 +71,14 @@ static void oracle_row(const Problem *p, const Oracle *oracle, Pair *at, double 
         double s = dot(at->q, at->k, D);
         t[j] = oracle->weight ? oracle->weight(at, s) : s / sqrt((double)D);
         most = t[j] > most ? t[j] : most;
-        any = true;
+        count++;
     }
     for (int64_t e = 0; e < E; e++)
         o[e] = 0;
     *lse = -INFINITY;
-    if (any && oracle->sink && oracle->sink(p, at->h) > most)
+    if (count && oracle->sink && oracle->sink(p, at->h) > most)
         most = oracle->sink(p, at->h);
-    for (int64_t j = 0; j < N && any; j++) {
+    for (int64_t j = 0; j < N && count; j++) {
         if (t[j] == -INFINITY)
             continue;
         double w = oracle->plain_sum ? t[j] : exp(t[j] - most);
@@ -86,13 +86,17 @@ static void oracle_row(const Problem *p, const Oracle *oracle, Pair *at, double 
         for (int64_t e = 0; e < E; e++)
             o[e] += w * v_row(p, at->b, at->g, j)[e];
     }
-    if (any && !oracle->plain_sum) {
+    if (count && !oracle->plain_sum) {
         if (oracle->sink)
             sum += exp(oracle->sink(p, at->h) - most);
         for (int64_t e = 0; e < E; e++)
             o[e] /= sum;
         *lse = most + log(sum);
     }
+    for (int64_t e = 0; e < E && oracle->divisor; e++)
+        o[e] /= oracle->divisor(p, at->h, sum, count);
+    if (oracle->finish)
+        oracle->finish(p, at->b, at->h, at->i, o);
     free(t);
     free(mapped_q);
     free(mapped_k);

@@ -22,12 +22,18 @@ typedef double (*PerHead)(const Problem *p, int64_t h);
 /* y = map(x) for a token at `position`, of width D */
 typedef void (*Map)(const Problem *p, const double *x, int64_t position, double *y);
 
+/* What a row of plain sums is divided by, from the sum of its weights and their number. */
+typedef double (*Divisor)(const Problem *p, int64_t h, double sum, int64_t count);
+typedef void (*Finish)(const Problem *p, int64_t b, int64_t h, int64_t i, double *o);
+
 typedef struct Oracle {
     Visible visible; /* NULL: all */
     Weight weight;   /* NULL: dot / sqrt(D) */
     PerHead sink;
     Map map;         /* of q and k */
-    bool plain_sum;  /* o = sum of weight * v, nothing divided */
+    bool plain_sum;  /* o = sum of weight * v */
+    Divisor divisor; /* of a plain sum; NULL: 1 */
+    Finish finish;   /* of the row */
 } Oracle;
 
 typedef struct Expected {
@@ -63,6 +69,7 @@ void softmax_suite(void);
 void position_suite(void);
 void window_suite(void);
 void other_suite(void);
+void linear_suite(void);
 void shipped_suite(void);
 
 #endif

@@ -108,10 +108,10 @@ static void silu(const double *x, int64_t width, double *y)
         y[c] = x[c] * sigma(x[c]);
 }
 
-typedef void (*Finish)(const Problem *p, int64_t b, int64_t h, int64_t i, double normal, double *o);
+typedef void (*After)(const Problem *p, int64_t b, int64_t h, int64_t i, double normal, double *o);
 
 static void recurrence(const Problem *p, Expected *expected, void (*map)(const double *, int64_t, double *),
-                       double (*keep)(const Problem *, int64_t), Finish finish)
+                       double (*keep)(const Problem *, int64_t), After finish)
 {
     for (int64_t b = 0; b < p->ref.B; b++)
         for (int64_t h = 0; h < p->ref.H; h++) {
