@@ -158,7 +158,7 @@ static void *launcher_main(void *argument)
         }
     }
     free(f);
-    return (void *)wrong; // NOLINT: a count, not an address
+    return (void *)wrong;
 }
 
 static void test_launches_at_once(void)
