@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PACK_VERSION = 1, PACK_HEAD = 24 };
+enum { PACK_VERSION = 2, PACK_HEAD = 24 };
 static const char pack_magic[8] = {'a', 't', 't', 'u', 'n', 'e', 'K', '\n'};
 
 int64_t extent_value(const Extent *extent, const int64_t *slots)
@@ -166,6 +166,30 @@ static void pack_tensor(Pack *pack, KernelTensor *tensor)
         pack_extent(pack, &tensor->extent[d], tensor->role == ROLE_WORKSPACE);
 }
 
+static void pack_map(Pack *pack, KernelMap *map)
+{
+    map->tensor = (int)pack_number(pack, map->tensor, 0, PROGRAM_MAX_TENSORS - 1);
+    map->rank = (int)pack_number(pack, map->rank, 1, SPEC_MAX_RANK);
+    for (int axis = 0; axis < map->rank; axis++)
+        map->box[axis] = (int)pack_number(pack, map->box[axis], 1, INT32_MAX);
+    map->width = (int)pack_number(pack, map->width, 1, INT32_MAX);
+    map->queries = pack_number(pack, map->queries, 0, 1);
+}
+
+static void pack_phase(Pack *pack, KernelPhase *phase)
+{
+    pack_string(pack, phase->entry, sizeof phase->entry);
+    phase->grid_count = (int)pack_number(pack, phase->grid_count, 0, PROGRAM_MAX_GRID);
+    for (int g = 0; g < phase->grid_count; g++)
+        pack_extent(pack, &phase->grid[g], true);
+    phase->threads = (int)pack_number(pack, phase->threads, 0, INT32_MAX);
+    phase->shared_bytes = (int)pack_number(pack, phase->shared_bytes, 0, INT32_MAX);
+    phase->persistent = pack_number(pack, phase->persistent, 0, 1);
+    phase->map_count = (int)pack_number(pack, phase->map_count, 0, KERNEL_MAX_MAPS);
+    for (int k = 0; k < phase->map_count; k++)
+        pack_map(pack, &phase->maps[k]);
+}
+
 static void pack_fields(Pack *pack, Kernel *kernel)
 {
     kernel->format = (KernelFormat)pack_number(pack, kernel->format, 0, KERNEL_PTX);
@@ -176,16 +200,14 @@ static void pack_fields(Pack *pack, Kernel *kernel)
     kernel->E = pack_number(pack, kernel->E, 0, INT32_MAX);
     kernel->rank = (int)pack_number(pack, kernel->rank, 0, SPEC_MAX_RANK);
     kernel->phase_count = (int)pack_number(pack, kernel->phase_count, 0, PROGRAM_MAX_PHASES);
-    for (int k = 0; k < kernel->phase_count; k++) {
-        KernelPhase *phase = &kernel->phases[k];
-        pack_string(pack, phase->entry, sizeof phase->entry);
-        phase->grid_count = (int)pack_number(pack, phase->grid_count, 0, PROGRAM_MAX_GRID);
-        for (int g = 0; g < phase->grid_count; g++)
-            pack_extent(pack, &phase->grid[g], true);
-    }
+    for (int k = 0; k < kernel->phase_count; k++)
+        pack_phase(pack, &kernel->phases[k]);
     kernel->tensor_count = (int)pack_number(pack, kernel->tensor_count, 0, PROGRAM_MAX_TENSORS);
     for (int k = 0; k < kernel->tensor_count; k++)
         pack_tensor(pack, &kernel->tensors[k]);
+    for (int k = 0; k < kernel->phase_count; k++)
+        for (int map = 0; map < kernel->phases[k].map_count; map++)
+            pack->failed |= kernel->phases[k].maps[map].tensor >= kernel->tensor_count;
     for (int k = 0; k < SPEC_MAX_RANK; k++) {
         kernel->block_m[k] = pack_number(pack, kernel->block_m[k], 0, INT32_MAX);
         kernel->block_n[k] = pack_number(pack, kernel->block_n[k], 0, INT32_MAX);

@@ -1,4 +1,4 @@
-/* What the two halves of the parser of the text form share: tokens, complaints, expressions. */
+/* What the parts of the parser of the text form share: tokens (tile_lex.c), complaints, expressions. */
 #ifndef ATTUNE_TILE_PARSE_H
 #define ATTUNE_TILE_PARSE_H
 

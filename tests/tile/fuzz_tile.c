@@ -41,7 +41,7 @@ static void read_kernel(const uint8_t *bytes, size_t length)
     uint64_t sum = 0xcbf29ce484222325;
     if (!packed)
         return;
-    memcpy(packed, "attuneK\n\1\0\0\0\0\0\0\0", 16);
+    memcpy(packed, "attuneK\n\2\0\0\0\0\0\0\0", 16);
     for (size_t k = 0; k < length; k++) {
         packed[24 + k] = bytes[k];
         sum = (sum ^ bytes[k]) * 0x100000001b3;

@@ -22,7 +22,14 @@ static Kernel *object_kernel(void)
                        .block_n = {16, 32},
                        .scratch_bytes = 4096,
                        .code_size = sizeof code};
-    kernel->phases[0] = (KernelPhase){"causal_attend", 2, {{VAR_SIZE_B, -1, 1, 1}, {VAR_SIZE_M, -1, 32, 1}}};
+    kernel->phases[0] = (KernelPhase){.entry = "causal_attend",
+                                      .grid_count = 2,
+                                      .grid = {{VAR_SIZE_B, -1, 1, 1}, {VAR_SIZE_M, -1, 32, 1}},
+                                      .threads = 384,
+                                      .shared_bytes = 200000,
+                                      .persistent = true,
+                                      .map_count = 2,
+                                      .maps = {{1, 1, {64}, 128, true}, {0, 2, {8, 16}, 64, false}}};
     kernel->tensors[0] = (KernelTensor){"q", ROLE_Q, 0, ELEM_TYPE_BF16, 4, {{0, 0, 0, 0}}};
     kernel->tensors[1] =
         (KernelTensor){"part", ROLE_WORKSPACE, 0, ELEM_TYPE_F32, 1, {{VAR_SIZE_N, -1, 16, 2}}};
@@ -77,6 +84,12 @@ static void there_and_back(void)
     CU_ASSERT_STRING_EQUAL(back->target, kernel->target);
     CU_ASSERT_STRING_EQUAL(back->phases[0].entry, "causal_attend");
     CU_ASSERT_EQUAL(back->phases[0].grid[1].div, 32);
+    CU_ASSERT_EQUAL(back->phases[0].threads, 384);
+    CU_ASSERT_EQUAL(back->phases[0].shared_bytes, 200000);
+    CU_ASSERT(back->phases[0].persistent && back->phases[0].maps[0].queries && !back->phases[0].maps[1].queries);
+    CU_ASSERT_EQUAL(back->phases[0].map_count, 2);
+    CU_ASSERT_EQUAL(back->phases[0].maps[1].box[1], 16);
+    CU_ASSERT_EQUAL(back->phases[0].maps[1].width, 64);
     CU_ASSERT_EQUAL(back->tensors[1].extent[0].mul, 2);
     CU_ASSERT_EQUAL(back->block_n[1], 32);
     CU_ASSERT_EQUAL(back->scratch_bytes, 4096);
@@ -135,6 +148,10 @@ static bool sane(const Kernel *kernel)
                phase->grid_count <= PROGRAM_MAX_GRID;
         for (int g = 0; good && g < phase->grid_count; g++)
             good = phase->grid[g].div_knob < 0 && extent_value(&phase->grid[g], slots) > 0;
+        good = good && phase->map_count >= 0 && phase->map_count <= KERNEL_MAX_MAPS;
+        for (int n = 0; good && n < phase->map_count; n++)
+            good = phase->maps[n].tensor >= 0 && phase->maps[n].tensor < kernel->tensor_count &&
+                   phase->maps[n].rank >= 1 && phase->maps[n].rank <= SPEC_MAX_RANK;
     }
     for (int k = 0; good && k < kernel->tensor_count; k++) {
         const KernelTensor *tensor = &kernel->tensors[k];
