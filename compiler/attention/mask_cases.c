@@ -1,15 +1,17 @@
 /* A predicate as cases: disjunctive form whose atoms are linear in the coordinates where that can be had.
  *
- *   c max(x, y) + r >= 0   is   c x + r >= 0 or c y + r >= 0    (c > 0; `and` for c < 0; min the other way round)
- *   |x| = max(x, -x)       select(p, x, y): p with x, or not p with y
- *   x % d == r             is   d | x - r, and r is a remainder of d
- *   x / d - y / d          is   (x - y) / d where d | x - y is among the atoms of the case, and in general
- *                               (x - y + y % d) / d, useful where the remainder then cancels
- *   x % d                  is   x - d k on the stretch of the box where x / d = k */
+ *   c max(x, y) + r >= 0   is   c x + r >= 0 or c y + r >= 0    (c > 0; `and` for c < 0; min the other way
+ * round) |x| = max(x, -x)       select(p, x, y): p with x, or not p with y x % d == r             is   d | x
+ * - r, and r is a remainder of d x / d - y / d          is   (x - y) / d where d | x - y is among the atoms
+ * of the case, and in general (x - y + y % d) / d, useful where the remainder then cancels x % d is   x - d k
+ * on the stretch of the box where x / d = k */
 #include "compiler/spec/expr_pool.h"
 #include "mask_solve.h"
 
-static const Expr *op2(Solver *s, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(s->pool, op, a, b); }
+static const Expr *op2(Solver *s, ExprOp op, const Expr *a, const Expr *b)
+{
+    return expr_op2(s->pool, op, a, b);
+}
 static const Expr *number(Solver *s, int64_t value) { return expr_int(s->pool, value); }
 
 unsigned solve_reads(const Solver *s, const Expr *e)
@@ -28,7 +30,8 @@ bool solve_varies(const Solver *s, const Expr *e)
     return (e->vars & coordinates) != 0 || solve_reads(s, e) != 0;
 }
 
-/* Differences ------------------------------------------------------------------------------------------------ */
+/* Differences
+ * ------------------------------------------------------------------------------------------------ */
 
 /* c i_a - c' j_a becomes min(c, c') (i_a - j_a) + the rest: the difference is one variable of its own. */
 static const Expr *pair_differences(Solver *s, const Expr *sum)
@@ -51,7 +54,8 @@ static const Expr *pair_differences(Solver *s, const Expr *sum)
         if ((ci > 0) == (cj > 0))
             continue;
         int64_t both = ci > 0 ? (ci < -cj ? ci : -cj) : (-ci < cj ? ci : -cj); /* signed as ci */
-        if (!expr_linear_add(&out, s->var[SOLVE_I + a], -both) || !expr_linear_add(&out, s->var[SOLVE_J + a], both) ||
+        if (!expr_linear_add(&out, s->var[SOLVE_I + a], -both) ||
+            !expr_linear_add(&out, s->var[SOLVE_J + a], both) ||
             !expr_linear_add(&out, s->var[SOLVE_DELTA + a], both))
             return sum;
     }
@@ -71,20 +75,23 @@ static const Expr *pair_inside(Solver *s, const Expr *e)
     return e->arity ? expr_rebuild(s->pool, e, args) : e;
 }
 
-/* Cases ------------------------------------------------------------------------------------------------------ */
+/* Cases
+ * ------------------------------------------------------------------------------------------------------ */
 
 static Cases one_atom(Solver *s, AtomKind kind, const Expr *form, const Expr *divisor)
 {
     Cases cases = {1, ARENA_NEW(s->arena, Case)};
     cases.list->count = 1;
-    cases.list->atom[0] = (Atom){kind, kind == ATOM_OTHER ? form : pair_inside(s, pair_differences(s, form)), divisor};
+    cases.list->atom[0] =
+        (Atom){kind, kind == ATOM_OTHER ? form : pair_inside(s, pair_differences(s, form)), divisor};
     return cases;
 }
 
 static bool has_atom(const Case *c, const Atom *atom)
 {
     for (int k = 0; k < c->count; k++)
-        if (c->atom[k].kind == atom->kind && c->atom[k].form == atom->form && c->atom[k].divisor == atom->divisor)
+        if (c->atom[k].kind == atom->kind && c->atom[k].form == atom->form &&
+            c->atom[k].divisor == atom->divisor)
             return true;
     return false;
 }
@@ -128,22 +135,22 @@ static bool cases_either(Solver *s, const Cases *a, const Cases *b, Cases *out)
 }
 
 /* Splitting a term: the term is alt[0] when p and alt[1] otherwise, or (p NULL) their max or min. */
-typedef struct Split { const Expr *alt[2], *p; bool is_max; } Split;
+typedef struct Split {
+    const Expr *alt[2], *p;
+    bool is_max;
+} Split;
 
 static bool split_term(Solver *s, const Expr *t, Split *split)
 {
     if (!solve_varies(s, t) || t->type != TYPE_INT)
         return false;
     switch ((ExprOp)t->op) {
-    case EXPR_MIN: case EXPR_MAX:
-        *split = (Split){{t->args[0], t->args[1]}, NULL, t->op == EXPR_MAX};
-        return true;
+    case EXPR_MIN:
+    case EXPR_MAX: *split = (Split){{t->args[0], t->args[1]}, NULL, t->op == EXPR_MAX}; return true;
     case EXPR_ABS:
         *split = (Split){{t->args[0], expr_op1(s->pool, EXPR_NEG, t->args[0])}, NULL, true};
         return true;
-    case EXPR_SELECT:
-        *split = (Split){{t->args[1], t->args[2]}, t->args[0], false};
-        return true;
+    case EXPR_SELECT: *split = (Split){{t->args[1], t->args[2]}, t->args[0], false}; return true;
     case EXPR_DIV: { /* (c max(x, y) + r) / d: dividing by d > 0 keeps the order */
         ExprLinear top = {0};
         if (!expr_positive(t->args[1]) || !expr_linear_add(&top, t->args[0], 1))
@@ -156,7 +163,8 @@ static bool split_term(Solver *s, const Expr *t, Split *split)
             split->is_max = inner.is_max == (top.coef[k] > 0);
             for (int alt = 0; alt < 2; alt++) {
                 ExprLinear sum = top;
-                if (!expr_linear_add(&sum, top.term[k], -top.coef[k]) || !expr_linear_add(&sum, inner.alt[alt], top.coef[k]))
+                if (!expr_linear_add(&sum, top.term[k], -top.coef[k]) ||
+                    !expr_linear_add(&sum, inner.alt[alt], top.coef[k]))
                     return false;
                 split->alt[alt] = op2(s, EXPR_DIV, expr_linear_build(s->pool, &sum), t->args[1]);
             }
@@ -204,15 +212,17 @@ static bool atom_cases(Solver *s, AtomKind kind, const Expr *form, Cases *out)
     if (split.p) {
         Cases p, not_p, first, second;
         return try_cases(s, split.p, true, &p) && try_cases(s, split.p, false, &not_p) &&
-               atom_cases(s, kind, forms[0], &a) && atom_cases(s, kind, forms[1], &b) && cases_both(s, &p, &a, &first) &&
-               cases_both(s, &not_p, &b, &second) && cases_either(s, &first, &second, out);
+               atom_cases(s, kind, forms[0], &a) && atom_cases(s, kind, forms[1], &b) &&
+               cases_both(s, &p, &a, &first) && cases_both(s, &not_p, &b, &second) &&
+               cases_either(s, &first, &second, out);
     }
     if (kind == ATOM_GE)
         return atom_cases(s, kind, forms[0], &a) && atom_cases(s, kind, forms[1], &b) &&
                (split.is_max ? cases_either(s, &a, &b, out) : cases_both(s, &a, &b, out));
     const Expr *below = expr_op1(s->pool, EXPR_NEG, form);
     if (kind == ATOM_EQ)
-        return atom_cases(s, ATOM_GE, form, &a) && atom_cases(s, ATOM_GE, below, &b) && cases_both(s, &a, &b, out);
+        return atom_cases(s, ATOM_GE, form, &a) && atom_cases(s, ATOM_GE, below, &b) &&
+               cases_both(s, &a, &b, out);
     const Expr *one = number(s, 1);
     return atom_cases(s, ATOM_GE, op2(s, EXPR_SUB, form, one), &a) &&
            atom_cases(s, ATOM_GE, op2(s, EXPR_SUB, below, one), &b) && cases_either(s, &a, &b, out);
@@ -257,7 +267,8 @@ static bool try_cases(Solver *s, const Expr *e, bool positive, Cases *out)
     Cases a, b;
     switch ((ExprOp)e->op) {
     case EXPR_NOT: return try_cases(s, e->args[0], !positive, out);
-    case EXPR_AND: case EXPR_OR:
+    case EXPR_AND:
+    case EXPR_OR:
         a = cases_of(s, e->args[0], positive);
         b = cases_of(s, e->args[1], positive);
         return (e->op == EXPR_AND) == positive ? cases_both(s, &a, &b, out) : cases_either(s, &a, &b, out);
@@ -265,9 +276,13 @@ static bool try_cases(Solver *s, const Expr *e, bool positive, Cases *out)
         Cases p = cases_of(s, e->args[0], true), not_p = cases_of(s, e->args[0], false), first, second;
         a = cases_of(s, e->args[1], positive);
         b = cases_of(s, e->args[2], positive);
-        return cases_both(s, &p, &a, &first) && cases_both(s, &not_p, &b, &second) && cases_either(s, &first, &second, out);
+        return cases_both(s, &p, &a, &first) && cases_both(s, &not_p, &b, &second) &&
+               cases_either(s, &first, &second, out);
     }
-    case EXPR_LT: case EXPR_LE: case EXPR_EQ: case EXPR_NE:
+    case EXPR_LT:
+    case EXPR_LE:
+    case EXPR_EQ:
+    case EXPR_NE:
         if (e->args[0]->type == TYPE_INT && solve_varies(s, e))
             return comparison_cases(s, e, positive, out);
         break;
@@ -287,25 +302,29 @@ static bool known_multiple(const Case *c, const Expr *x, const Expr *d)
             ExprLinear rest = {0};
             if (!expr_linear_add(&rest, x, 1) || !expr_linear_add(&rest, c->atom[k].form, sign))
                 continue;
-            if (rest.count == 0 && (rest.constant == 0 || (d->op == EXPR_INT && d->value.i != 0 && rest.constant % d->value.i == 0)))
+            if (rest.count == 0 && (rest.constant == 0 || (d->op == EXPR_INT && d->value.i != 0 &&
+                                                           rest.constant % d->value.i == 0)))
                 return true;
         }
     }
     return false;
 }
 
-/* (x - y + y % d) / d where y % d cancels against a remainder in x - y that the case says is equal; else NULL. */
+/* (x - y + y % d) / d where y % d cancels against a remainder in x - y that the case says is equal; else
+ * NULL. */
 static const Expr *cancelled_quotient(Solver *s, const Case *c, const Expr *x, const Expr *y, const Expr *d)
 {
     ExprLinear sum = {0};
-    if (!expr_linear_add(&sum, op2(s, EXPR_SUB, x, y), 1) || !expr_linear_add(&sum, op2(s, EXPR_MOD, y, d), 1))
+    if (!expr_linear_add(&sum, op2(s, EXPR_SUB, x, y), 1) ||
+        !expr_linear_add(&sum, op2(s, EXPR_MOD, y, d), 1))
         return NULL;
     ExprLinear out = sum;
     for (int p = 0; p < sum.count; p++)
         for (int q = 0; q < sum.count; q++) {
             const Expr *a = sum.term[p], *b = sum.term[q];
-            if (sum.coef[p] == 1 && sum.coef[q] == -1 && a->op == EXPR_MOD && b->op == EXPR_MOD && a->args[1] == d &&
-                b->args[1] == d && known_multiple(c, pair_differences(s, op2(s, EXPR_SUB, a->args[0], b->args[0])), d) &&
+            if (sum.coef[p] == 1 && sum.coef[q] == -1 && a->op == EXPR_MOD && b->op == EXPR_MOD &&
+                a->args[1] == d && b->args[1] == d &&
+                known_multiple(c, pair_differences(s, op2(s, EXPR_SUB, a->args[0], b->args[0])), d) &&
                 (!expr_linear_add(&out, a, -1) || !expr_linear_add(&out, b, 1)))
                 return NULL;
         }
@@ -342,12 +361,13 @@ void case_join_quotients(Solver *s, Case *c)
         for (int p = 0; p < linear.count; p++)
             for (int q = 0; q < linear.count; q++) {
                 const Expr *a = linear.term[p], *b = linear.term[q], *d = a->arity == 2 ? a->args[1] : NULL;
-                if (a->op != EXPR_DIV || b->op != EXPR_DIV || b->args[1] != d || linear.coef[p] != 1 || linear.coef[q] != -1 ||
-                    !solve_varies(s, a) || !solve_varies(s, b) || !expr_positive(d))
+                if (a->op != EXPR_DIV || b->op != EXPR_DIV || b->args[1] != d || linear.coef[p] != 1 ||
+                    linear.coef[q] != -1 || !solve_varies(s, a) || !solve_varies(s, b) || !expr_positive(d))
                     continue;
                 const Expr *joined = quotient_difference(s, c, a->args[0], b->args[0], d);
                 ExprLinear sum = linear;
-                if (joined && expr_linear_add(&sum, a, -1) && expr_linear_add(&sum, b, 1) && expr_linear_add(&sum, joined, 1)) {
+                if (joined && expr_linear_add(&sum, a, -1) && expr_linear_add(&sum, b, 1) &&
+                    expr_linear_add(&sum, joined, 1)) {
                     linear = sum;
                     atom->form = expr_linear_build(s->pool, &sum);
                     p = q = -1; /* the terms have moved: once more from the start */
@@ -365,10 +385,15 @@ Cases cases_of(Solver *s, const Expr *predicate, bool positive)
     return cases;
 }
 
-/* Remainders that wrap ---------------------------------------------------------------------------------------- */
+/* Remainders that wrap
+ * ---------------------------------------------------------------------------------------- */
 
 enum { WRAPS = 2 };
-typedef struct Wraps { int count; const Expr *mod[WRAPS]; bool too_many; } Wraps;
+typedef struct Wraps {
+    int count;
+    const Expr *mod[WRAPS];
+    bool too_many;
+} Wraps;
 
 static void find_wraps(Solver *s, const Expr *e, Wraps *wraps)
 {

@@ -1,25 +1,30 @@
 /* A case is a conjunction of atoms over coordinates x and their differences. It is decided in this order:
  *
- *   1. atoms about one coordinate alone bound it:             c x + g >= 0  gives  x >= -(g / c) or x <= g / -c
+ *   1. atoms about one coordinate alone bound it:             c x + g >= 0  gives  x >= -(g / c) or x <= g /
+ * -c
  *   2. differences get their bounds from the coordinates, then from the atoms about one difference alone
  *   3. congruences move a bound to the nearest number of the residue class
  *   4. what the differences say is passed back to the coordinates (i = j + delta)
- *   5. each remaining atom bounds each of its terms, given the bounds of its others, and is then tested by intervals
+ *   5. each remaining atom bounds each of its terms, given the bounds of its others, and is then tested by
+ * intervals
  *
- * With q = x / d (d > 0), q >= l is x >= l d and q <= u is x <= u d + d - 1. Steps 1 to 3 are exact, so a case whose
- * atoms they use up (windows, causal, blocks, dilation) is decided exactly; 5 is sound. */
+ * With q = x / d (d > 0), q >= l is x >= l d and q <= u is x <= u d + d - 1. Steps 1 to 3 are exact, so a
+ * case whose atoms they use up (windows, causal, blocks, dilation) is decided exactly; 5 is sound. */
 #include "compiler/spec/expr_pool.h"
 #include "mask_solve.h"
 
 typedef struct State {
     Solver *s;
-    const Expr *lo[SOLVE_VARS], *hi[SOLVE_VARS];       /* bounds so far */
+    const Expr *lo[SOLVE_VARS], *hi[SOLVE_VARS];         /* bounds so far */
     const Expr *new_lo[SOLVE_VARS], *new_hi[SOLVE_VARS]; /* those that atoms gave since `base` */
     const Expr *base_lo[SOLVE_VARS], *base_hi[SOLVE_VARS];
     bool bounded_lo[SOLVE_VARS], bounded_hi[SOLVE_VARS]; /* by an inequality */
 } State;
 
-static const Expr *op2(const Solver *s, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(s->pool, op, a, b); }
+static const Expr *op2(const Solver *s, ExprOp op, const Expr *a, const Expr *b)
+{
+    return expr_op2(s->pool, op, a, b);
+}
 static const Expr *number(const Solver *s, int64_t value) { return expr_int(s->pool, value); }
 
 static int var_of(const Solver *s, const Expr *e)
@@ -30,7 +35,8 @@ static int var_of(const Solver *s, const Expr *e)
     return -1;
 }
 
-/* Ranges ------------------------------------------------------------------------------------------------------ */
+/* Ranges
+ * ------------------------------------------------------------------------------------------------------ */
 
 static ExprRange leaf_range(void *user, const Expr *leaf)
 {
@@ -44,11 +50,15 @@ static ExprRange leaf_range(void *user, const Expr *leaf)
     MaskSide side = mask_array_side(s->spec, leaf);
     if (side == MASK_SIDE_NONE)
         return (ExprRange){leaf, leaf};
-    bool known = s->arrays && ((side == MASK_SIDE_QUERY && s->query_arrays) || (side == MASK_SIDE_KEY && s->key_arrays));
+    bool known = s->arrays &&
+                 ((side == MASK_SIDE_QUERY && s->query_arrays) || (side == MASK_SIDE_KEY && s->key_arrays));
     return known ? s->arrays->range(s->arrays->user, leaf) : (ExprRange){NULL, NULL};
 }
 
-static ExprRange range(State *state, const Expr *e) { return expr_range(state->s->pool, e, leaf_range, state); }
+static ExprRange range(State *state, const Expr *e)
+{
+    return expr_range(state->s->pool, e, leaf_range, state);
+}
 
 static void set_differences(State *state)
 {
@@ -77,7 +87,8 @@ ExprRange solve_box_range(Solver *s, const Expr *e)
     return range(&state, e);
 }
 
-/* Narrowing --------------------------------------------------------------------------------------------------- */
+/* Narrowing
+ * --------------------------------------------------------------------------------------------------- */
 
 static void at_least(State *state, int v, const Expr *bound)
 {
@@ -117,7 +128,8 @@ static void narrow_quotient(State *state, const Expr *t, bool lower, const Expr 
         ExprRange now = range(state, x);
         if (!now.lo || !now.hi)
             return;
-        limit = expr_op3(s->pool, EXPR_SELECT, op2(s, EXPR_LE, number(s, 1), d), limit, lower ? now.lo : now.hi);
+        limit =
+            expr_op3(s->pool, EXPR_SELECT, op2(s, EXPR_LE, number(s, 1), d), limit, lower ? now.lo : now.hi);
     }
     narrow(state, lower ? op2(s, EXPR_SUB, x, limit) : op2(s, EXPR_SUB, limit, x), only);
 }
@@ -151,8 +163,8 @@ static void narrow(State *state, const Expr *form, int only)
     }
 }
 
-/* The single variable that the form depends on (through quotients by positive numbers), or -1: then narrowing it says
- * all that form >= 0 says. */
+/* The single variable that the form depends on (through quotients by positive numbers), or -1: then narrowing
+ * it says all that form >= 0 says. */
 static int sole_variable(const Solver *s, const Expr *form)
 {
     ExprLinear linear = {0};
@@ -167,7 +179,8 @@ static int sole_variable(const Solver *s, const Expr *form)
         }
     if (!sole)
         return -1;
-    if (sole->op == EXPR_DIV && sole->type == TYPE_INT && expr_positive(sole->args[1]) && !solve_varies(s, sole->args[1]))
+    if (sole->op == EXPR_DIV && sole->type == TYPE_INT && expr_positive(sole->args[1]) &&
+        !solve_varies(s, sole->args[1]))
         return sole_variable(s, sole->args[0]);
     return var_of(s, sole);
 }
@@ -184,7 +197,8 @@ static void narrow_atom(State *state, const Atom *atom, int only)
 static int sole_congruent(const Solver *s, const Atom *atom, int64_t *sign)
 {
     ExprLinear linear = {0};
-    if (atom->kind != ATOM_CONGRUENT || !expr_positive(atom->divisor) || !expr_linear_add(&linear, atom->form, 1))
+    if (atom->kind != ATOM_CONGRUENT || !expr_positive(atom->divisor) ||
+        !expr_linear_add(&linear, atom->form, 1))
         return -1;
     int found = -1;
     for (int k = 0; k < linear.count; k++) {
@@ -214,9 +228,13 @@ static void narrow_congruent(State *state, const Atom *atom, int v, int64_t sign
     state->new_hi[v] = state->hi[v];
 }
 
-/* Conditions -------------------------------------------------------------------------------------------------- */
+/* Conditions
+ * -------------------------------------------------------------------------------------------------- */
 
-static const Expr *and_with(const Solver *s, const Expr *all, const Expr *one) { return op2(s, EXPR_AND, all, one); }
+static const Expr *and_with(const Solver *s, const Expr *all, const Expr *one)
+{
+    return op2(s, EXPR_AND, all, one);
+}
 
 /* lo <= hi, where the box's own bounds are known to be in order. */
 static const Expr *nonempty(const State *state, int v)
@@ -242,13 +260,15 @@ static const Expr *atom_possible(State *state, const Atom *atom)
     switch (atom->kind) {
     case ATOM_GE: return reaches;
     case ATOM_EQ: return r.lo ? op2(s, EXPR_AND, reaches, op2(s, EXPR_LE, r.lo, zero)) : reaches;
-    case ATOM_NE: return r.lo && r.hi ? op2(s, EXPR_OR, op2(s, EXPR_LT, r.lo, zero), op2(s, EXPR_LT, zero, r.hi)) : yes;
+    case ATOM_NE:
+        return r.lo && r.hi ? op2(s, EXPR_OR, op2(s, EXPR_LT, r.lo, zero), op2(s, EXPR_LT, zero, r.hi)) : yes;
     default: break;
     }
     ExprRange d = range(state, atom->divisor);
     if (!r.lo || !r.hi || !d.lo || d.lo != d.hi)
         return yes;
-    const Expr *exists = op2(s, EXPR_LT, op2(s, EXPR_DIV, op2(s, EXPR_SUB, r.lo, one), d.lo), op2(s, EXPR_DIV, r.hi, d.lo));
+    const Expr *exists =
+        op2(s, EXPR_LT, op2(s, EXPR_DIV, op2(s, EXPR_SUB, r.lo, one), d.lo), op2(s, EXPR_DIV, r.hi, d.lo));
     return expr_positive(d.lo) ? exists : op2(s, EXPR_OR, exists, op2(s, EXPR_LE, d.lo, zero));
 }
 
@@ -276,9 +296,9 @@ static const Expr *decide(State *state, Case *c, bool fully)
         for (int pass = 0; pass < 2; pass++) /* inequalities, then congruences */
             for (int k = 0; k < c->count; k++) {
                 int64_t sign = 1;
-                int v = pass == 1                        ? sole_congruent(s, &c->atom[k], &sign)
+                int v = pass == 1                    ? sole_congruent(s, &c->atom[k], &sign)
                         : c->atom[k].kind <= ATOM_EQ ? sole_variable(s, c->atom[k].form)
-                                                         : -1;
+                                                     : -1;
                 if (v < first || v >= first + count || used[k])
                     continue;
                 used[k] = true;
@@ -323,7 +343,8 @@ static const Expr *decide(State *state, Case *c, bool fully)
     return possible;
 }
 
-/* A whole predicate ------------------------------------------------------------------------------------------- */
+/* A whole predicate
+ * ------------------------------------------------------------------------------------------- */
 
 static const Expr *case_may(Solver *s, Case *c)
 {
@@ -349,10 +370,18 @@ static const Expr *cases_may(Solver *s, const Cases *cases)
     return may;
 }
 
-/* The conjunction's members, grouped by the coordinates that they share: groups are independent of one another. */
+/* The conjunction's members, grouped by the coordinates that they share: groups are independent of one
+ * another. */
 enum { GROUPS = 32 };
-typedef struct Group { unsigned reads; Cases cases; bool open; } Group;
-typedef struct Groups { int count; Group group[GROUPS]; } Groups;
+typedef struct Group {
+    unsigned reads;
+    Cases cases;
+    bool open;
+} Group;
+typedef struct Groups {
+    int count;
+    Group group[GROUPS];
+} Groups;
 
 static void collect(Solver *s, const Expr *e, bool positive, Groups *groups)
 {
@@ -410,7 +439,10 @@ const Expr *solve_may(Solver *s, const Expr *e, bool positive)
     return positive ? plain.hi : expr_op1(s->pool, EXPR_NOT, plain.lo);
 }
 
-typedef struct Hull { const Expr *lo, *hi; bool any; } Hull;
+typedef struct Hull {
+    const Expr *lo, *hi;
+    bool any;
+} Hull;
 
 /* The union of the hull with [lo, hi] where `possible` (NULL: always). */
 static void hull_join(Solver *s, Hull *hull, int v, const Expr *lo, const Expr *hi, const Expr *possible)
@@ -497,7 +529,8 @@ ExprRange solve_hull(Solver *s, const Expr *predicate, int v)
     return (ExprRange){lo ? hull.lo : NULL, hi ? hull.hi : NULL};
 }
 
-/* Preparation ------------------------------------------------------------------------------------------------- */
+/* Preparation
+ * ------------------------------------------------------------------------------------------------- */
 
 static const Expr *map_coordinate(void *user, const Expr *leaf)
 {

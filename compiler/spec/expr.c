@@ -1,26 +1,25 @@
-/* The Expr pool: hash-consing, constructors, substitution and walks. What the operators mean is expr_ops.def; which
- * expressions are equal is expr_rules.c. */
+/* The Expr pool: hash-consing, constructors, substitution and walks. What the operators mean is expr_ops.def;
+ * which expressions are equal is expr_rules.c. */
 #include "expr_pool.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define NONE ""
-#define EXPR_TEXT(x) #x
+#define SAID(meaning) (#meaning[0] == 'N' && #meaning[1] == 'O' ? "" : #meaning) /* NONE: nothing */
 const ExprOpInfo expr_op_info[EXPR_OP_COUNT] = {
-#define EXPR_OP(id, op_name, op_arity, sig, flags, ints, floats, range_rule, derivative_rule) \
-    [EXPR_##id] = {                                                                           \
-        .name = op_name,                                                                      \
-        .arity = op_arity,                                                                    \
-        .signature = sig,                                                                     \
-        .infix = flags[0] == 'I',                                                             \
-        .leaf = flags[0] == 'L',                                                              \
-        .commutative = flags[0] == 'C' || flags[1] == 'C',                                    \
-        .int_meaning = #ints,                                                                 \
-        .float_meaning = #floats,                                                             \
-        .meaning = #floats[0] == 'N' && #floats[1] == 'O' ? #ints : #floats,                  \
-        .range = #range_rule,                                                                 \
-        .derivative = #derivative_rule,                                                       \
+#define EXPR_OP(id, op_name, op_arity, sig, flags, ints, floats, range_rule, derivative_rule)                \
+    [EXPR_##id] = {                                                                                          \
+        .name = op_name,                                                                                     \
+        .arity = op_arity,                                                                                   \
+        .signature = sig,                                                                                    \
+        .infix = flags[0] == 'I',                                                                            \
+        .leaf = flags[0] == 'L',                                                                             \
+        .commutative = flags[0] == 'C' || flags[1] == 'C',                                                   \
+        .int_meaning = SAID(ints),                                                                                \
+        .float_meaning = SAID(floats),                                                                            \
+        .meaning = #floats[0] == 'N' && #floats[1] == 'O' ? #ints : #floats,                                 \
+        .range = #range_rule,                                                                                \
+        .derivative = #derivative_rule,                                                                      \
     },
 #include "expr_ops.def"
 #undef EXPR_OP
@@ -29,7 +28,8 @@ const ExprOpInfo expr_op_info[EXPR_OP_COUNT] = {
 ExprOp expr_op_named(const char *name, int arity)
 {
     for (int op = 0; op < EXPR_OP_COUNT; op++)
-        if (!expr_op_info[op].leaf && expr_op_info[op].arity == arity && strcmp(expr_op_info[op].name, name) == 0)
+        if (!expr_op_info[op].leaf && expr_op_info[op].arity == arity &&
+            strcmp(expr_op_info[op].name, name) == 0)
             return (ExprOp)op;
     return EXPR_OP_COUNT;
 }
@@ -57,7 +57,8 @@ static uint32_t hash_mix(uint32_t hash, uint64_t value)
     return (uint32_t)(x >> 32) ^ (uint32_t)x;
 }
 
-static uint32_t hash_of(ExprOp op, ExprType type, int32_t index, uint64_t bits, const Expr *const *args, int count)
+static uint32_t hash_of(ExprOp op, ExprType type, int32_t index, uint64_t bits, const Expr *const *args,
+                        int count)
 {
     uint32_t hash = hash_mix((uint32_t)op * 4 + (uint32_t)type, (uint32_t)index);
     hash = hash_mix(hash_mix(hash, bits), (uint64_t)count);
@@ -76,7 +77,10 @@ static void table_insert(const Expr **table, uint32_t size, const Expr *e)
 
 #define FREE_BOUND_BIT ((uint64_t)1 << 63)
 
-static bool is_reduction(const Expr *e) { return e->op == EXPR_SUM || e->op == EXPR_REDMAX || e->op == EXPR_REDMIN; }
+static bool is_reduction(const Expr *e)
+{
+    return e->op == EXPR_SUM || e->op == EXPR_REDMAX || e->op == EXPR_REDMIN;
+}
 
 bool expr_set_has(const ExprVarSet *set, int32_t var)
 {
@@ -120,7 +124,8 @@ static void summarise(Arena *arena, Expr *e)
     for (int k = 0; k < e->arity; k++) {
         const Expr *arg = e->args[k];
         e->vars |= arg->vars;
-        e->free_bound = set_union(arena, e->free_bound, arg->free_bound, is_reduction(e) && k == 1 ? e->index : -1);
+        e->free_bound =
+            set_union(arena, e->free_bound, arg->free_bound, is_reduction(e) && k == 1 ? e->index : -1);
         tree += arg->tree;
         depth = arg->depth > depth ? arg->depth : depth;
         e->bound_top = arg->bound_top > e->bound_top ? arg->bound_top : e->bound_top;
@@ -128,7 +133,8 @@ static void summarise(Arena *arena, Expr *e)
     e->tree = tree > UINT32_MAX ? UINT32_MAX : (uint32_t)tree;
     e->depth = (uint16_t)(depth + 1);
     bool bound = e->op == EXPR_VAR && e->index >= VAR_FIRST_BOUND;
-    if ((bound || is_reduction(e)) && e->index < EXPR_FIRST_FRESH && e->index - VAR_FIRST_BOUND >= e->bound_top)
+    if ((bound || is_reduction(e)) && e->index < EXPR_FIRST_FRESH &&
+        e->index - VAR_FIRST_BOUND >= e->bound_top)
         e->bound_top = (uint16_t)(e->index - VAR_FIRST_BOUND + 1);
     if (bound) {
         ExprVarSet *self = arena_alloc(arena, sizeof *self + sizeof self->var[0]);
@@ -141,8 +147,8 @@ static void summarise(Arena *arena, Expr *e)
     e->vars = e->free_bound ? e->vars | FREE_BOUND_BIT : e->vars & ~FREE_BOUND_BIT;
 }
 
-const Expr *expr_intern(ExprPool *pool, ExprOp op, ExprType type, int32_t index, uint64_t bits, const Expr *const *args,
-                        int count)
+const Expr *expr_intern(ExprPool *pool, ExprOp op, ExprType type, int32_t index, uint64_t bits,
+                        const Expr *const *args, int count)
 {
     uint32_t hash = hash_of(op, type, index, bits, args, count), mask = pool->table_size - 1;
     for (uint32_t at = hash & mask; pool->table[at]; at = (at + 1) & mask) {
@@ -178,9 +184,12 @@ const Expr *expr_intern(ExprPool *pool, ExprOp op, ExprType type, int32_t index,
     return e;
 }
 
-bool expr_is_constant(const Expr *e) { return e->op == EXPR_INT || e->op == EXPR_FLOAT || e->op == EXPR_BOOL; }
+bool expr_is_constant(const Expr *e)
+{
+    return e->op == EXPR_INT || e->op == EXPR_FLOAT || e->op == EXPR_BOOL;
+}
 
-/* One path down only: operands that differ as pointers differ in structure, so the first such pair decides. */
+/* One path down only: operands that differ as pointers differ in structure, so the first pair decides. */
 int expr_compare(const Expr *a, const Expr *b)
 {
     while (a != b) {
@@ -219,7 +228,10 @@ const Expr *expr_int(ExprPool *pool, int64_t value)
 
 const Expr *expr_float(ExprPool *pool, double value)
 {
-    union { double f; uint64_t bits; } u = {.f = value == value ? value : (double)__builtin_nan("")};
+    union {
+        double f;
+        uint64_t bits;
+    } u = {.f = value == value ? value : (double)__builtin_nan("")};
     return expr_intern(pool, EXPR_FLOAT, TYPE_FLOAT, 0, u.bits, NULL, 0);
 }
 
@@ -279,10 +291,22 @@ static bool types_right(ExprOp op, const Expr *const *args)
     for (int k = 0; k < info->arity; k++) {
         ExprType type = (ExprType)args[k]->type;
         switch (info->signature[k]) {
-        case 'b': if (type != TYPE_BOOL) return false; break;
-        case 'i': if (type != TYPE_INT) return false; break;
-        case 'f': if (type != TYPE_FLOAT) return false; break;
-        default: if (type != expr_operand_type(op, args) || type == TYPE_BOOL) return false; break;
+        case 'b':
+            if (type != TYPE_BOOL)
+                return false;
+            break;
+        case 'i':
+            if (type != TYPE_INT)
+                return false;
+            break;
+        case 'f':
+            if (type != TYPE_FLOAT)
+                return false;
+            break;
+        default:
+            if (type != expr_operand_type(op, args) || type == TYPE_BOOL)
+                return false;
+            break;
         }
     }
     return true;
@@ -293,7 +317,8 @@ static const Expr *construct(ExprPool *pool, ExprOp op, const Expr **args)
     const ExprOpInfo *info = &expr_op_info[op];
     assert(types_right(op, args));
     (void)types_right;
-    /* min and max of floats are left alone: which operand stands first decides between -0 and 0, and about NaN. */
+    /* min and max of floats are left alone: which operand stands first decides between -0 and 0, and about
+     * NaN. */
     bool ordered = (op == EXPR_MIN || op == EXPR_MAX) && args[0]->type == TYPE_FLOAT;
     if (info->commutative && !ordered && expr_compare(args[0], args[1]) > 0) {
         const Expr *swap = args[0];
@@ -326,12 +351,18 @@ const Expr *expr_op3(ExprPool *pool, ExprOp op, const Expr *a, const Expr *b, co
 const Expr *expr_rebuild(ExprPool *pool, const Expr *like, const Expr *const *args)
 {
     switch ((ExprOp)like->op) {
-    case EXPR_INT: case EXPR_FLOAT: case EXPR_BOOL: case EXPR_VAR: case EXPR_PARAM: case EXPR_ARG:
-        return like;
-    case EXPR_INPUT: case EXPR_ELEM:
+    case EXPR_INT:
+    case EXPR_FLOAT:
+    case EXPR_BOOL:
+    case EXPR_VAR:
+    case EXPR_PARAM:
+    case EXPR_ARG: return like;
+    case EXPR_INPUT:
+    case EXPR_ELEM:
         return expr_intern(pool, (ExprOp)like->op, (ExprType)like->type, like->index, 0, args, like->arity);
-    case EXPR_SUM: case EXPR_REDMAX: case EXPR_REDMIN:
-        return expr_reduce(pool, (ExprOp)like->op, (VarId)like->index, args[0], args[1]);
+    case EXPR_SUM:
+    case EXPR_REDMAX:
+    case EXPR_REDMIN: return expr_reduce(pool, (ExprOp)like->op, (VarId)like->index, args[0], args[1]);
     default: {
         const Expr *copy[EXPR_MAX_ARGS];
         memcpy(copy, args, like->arity * sizeof *args);
@@ -358,7 +389,8 @@ const void *expr_memo_get(const ExprMemo *memo, const Expr *key)
 void expr_memo_set(ExprMemo *memo, const Expr *key, const void *value)
 {
     if (memo->count * 2 >= memo->size) {
-        ExprMemo grown = {.arena = memo->arena, .size = memo->size ? memo->size * 2 : 32, .count = memo->count};
+        ExprMemo grown = {
+            .arena = memo->arena, .size = memo->size ? memo->size * 2 : 32, .count = memo->count};
         grown.keys = ARENA_ARRAY(memo->arena, const Expr *, grown.size);
         grown.values = ARENA_ARRAY(memo->arena, const void *, grown.size);
         for (uint32_t at = 0; at < memo->size; at++)
@@ -384,7 +416,10 @@ typedef struct Substitution {
     ExprMemo memo;
 } Substitution;
 
-typedef struct Rename { int32_t from; const Expr *to; } Rename;
+typedef struct Rename {
+    int32_t from;
+    const Expr *to;
+} Rename;
 
 static const Expr *map_rename(void *user, const Expr *leaf)
 {
@@ -432,11 +467,12 @@ static const Expr *substitute(Substitution *s, const Expr *e)
         args[1] = substitute(s, e->args[1]);
         result = expr_intern(s->pool, (ExprOp)e->op, (ExprType)e->type, e->index, 0, args, 2);
     } else if (!result && is_reduction(e)) {
-        /* The body is opened with a fresh variable, so that neither the map sees the bound one nor a replacement
-         * is captured by it. */
+        /* The body is opened with a fresh variable, so that neither the map sees the bound one nor a
+         * replacement is captured by it. */
         VarId fresh = expr_fresh_bound(s->pool);
         Opened opened = {s->map, s->user, (int32_t)fresh};
-        Substitution inner = {.pool = s->pool, .map = map_opened, .user = &opened, .memo = {.arena = s->pool->arena}};
+        Substitution inner = {
+            .pool = s->pool, .map = map_opened, .user = &opened, .memo = {.arena = s->pool->arena}};
         const Expr *open = rename_var(s->pool, e->args[1], e->index, (int32_t)fresh);
         const Expr *extent = substitute(s, e->args[0]), *body = substitute(&inner, open);
         bool same = extent == e->args[0] && body == open;
@@ -453,7 +489,8 @@ static const Expr *substitute(Substitution *s, const Expr *e)
     return result;
 }
 
-const Expr *expr_substitute(ExprPool *pool, const Expr *e, const Expr *(*map)(void *user, const Expr *leaf), void *user)
+const Expr *expr_substitute(ExprPool *pool, const Expr *e, const Expr *(*map)(void *user, const Expr *leaf),
+                            void *user)
 {
     Substitution s = {.pool = pool, .map = map, .user = user, .memo = {.arena = pool->arena}};
     return substitute(&s, e);

@@ -1,12 +1,13 @@
 /* Symbolic derivatives. The rules are named in the derivative column of expr_ops.def; each gives d e from the
- * operands' derivatives, with NULL standing for zero. Steps (floor, sign, comparisons) have derivative zero and a
- * kink takes the side that evaluation takes. Only a maximum or minimum over a reduction has no derivative here. */
+ * operands' derivatives, with NULL standing for zero. Steps (floor, sign, comparisons) have derivative zero
+ * and a kink takes the side that evaluation takes. Only a maximum or minimum over a reduction has no
+ * derivative here. */
 #include "expr_pool.h"
 
 typedef struct Deriver {
     ExprPool *pool;
     const Expr *leaf;
-    ExprMemo memo;    /* Expr -> derivative, or `nothing` for zero */
+    ExprMemo memo; /* Expr -> derivative, or `nothing` for zero */
     bool failed;
 } Deriver;
 
@@ -15,12 +16,21 @@ typedef const Expr *Rule(Deriver *d, const Expr *e, const Expr *const *dx);
 static const Expr *derive(Deriver *d, const Expr *e);
 
 static const Expr *op1(Deriver *d, ExprOp op, const Expr *a) { return expr_op1(d->pool, op, a); }
-static const Expr *op2(Deriver *d, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(d->pool, op, a, b); }
+static const Expr *op2(Deriver *d, ExprOp op, const Expr *a, const Expr *b)
+{
+    return expr_op2(d->pool, op, a, b);
+}
 static const Expr *number(Deriver *d, double value) { return expr_float(d->pool, value); }
 
 /* Sums and products in which NULL is zero. */
-static const Expr *times(Deriver *d, const Expr *a, const Expr *b) { return a && b ? op2(d, EXPR_MUL, a, b) : NULL; }
-static const Expr *plus(Deriver *d, const Expr *a, const Expr *b) { return !a ? b : !b ? a : op2(d, EXPR_ADD, a, b); }
+static const Expr *times(Deriver *d, const Expr *a, const Expr *b)
+{
+    return a && b ? op2(d, EXPR_MUL, a, b) : NULL;
+}
+static const Expr *plus(Deriver *d, const Expr *a, const Expr *b)
+{
+    return !a ? b : !b ? a : op2(d, EXPR_ADD, a, b);
+}
 static const Expr *negated(Deriver *d, const Expr *a) { return a ? op1(d, EXPR_NEG, a) : NULL; }
 static const Expr *or_zero(Deriver *d, const Expr *a) { return a ? a : number(d, 0); }
 
@@ -177,7 +187,8 @@ static const Expr *derive_sum(Deriver *d, const Expr *e, const Expr *const *dx)
 }
 
 static Rule *const rules[EXPR_OP_COUNT] = {
-#define EXPR_OP(id, name, arity, sig, flags, ints, floats, range, derivative) [EXPR_##id] = derive_##derivative,
+#define EXPR_OP(id, name, arity, sig, flags, ints, floats, range, derivative)                                \
+    [EXPR_##id] = derive_##derivative,
 #include "expr_ops.def"
 #undef EXPR_OP
 };

@@ -13,26 +13,26 @@ ExprValue expr_apply(ExprOp op, ExprType operands, ExprType result, const ExprVa
 #define NONE 0
 #define LEAF 0
 #define REDUCE 0
-#define EXPR_OP(id, name, arity_, sig, flags, ints, floats, range, derivative)          \
-    case EXPR_##id:                                                                     \
-        if (operands == TYPE_FLOAT) {                                                   \
-            double a = arity_ > 0 ? x[0].f : 0, b = arity_ > 1 ? x[arity_ > 1].f : 0;   \
-            double c = arity_ > 2 ? x[arity_ > 2 ? 2 : 0].f : 0;                        \
-            int64_t p = arity_ > 0 ? x[0].i : 0;                                        \
-            (void)a, (void)b, (void)c, (void)p;                                         \
-            if (result == TYPE_FLOAT)                                                   \
-                out.f = (double)(floats);                                               \
-            else                                                                        \
-                out.i = (int64_t)(floats);                                              \
-        } else {                                                                        \
-            int64_t a = arity_ > 0 ? x[0].i : 0, b = arity_ > 1 ? x[arity_ > 1].i : 0;  \
-            int64_t c = arity_ > 2 ? x[arity_ > 2 ? 2 : 0].i : 0;                       \
-            (void)a, (void)b, (void)c;                                                  \
-            if (result == TYPE_FLOAT)                                                   \
-                out.f = (double)(ints);                                                 \
-            else                                                                        \
-                out.i = (int64_t)(ints);                                                \
-        }                                                                               \
+#define EXPR_OP(id, name, arity_, sig, flags, ints, floats, range, derivative)                               \
+    case EXPR_##id:                                                                                          \
+        if (operands == TYPE_FLOAT) {                                                                        \
+            double a = arity_ > 0 ? x[0].f : 0, b = arity_ > 1 ? x[arity_ > 1].f : 0;                        \
+            double c = arity_ > 2 ? x[arity_ > 2 ? 2 : 0].f : 0;                                             \
+            int64_t p = arity_ > 0 ? x[0].i : 0;                                                             \
+            (void)a, (void)b, (void)c, (void)p;                                                              \
+            if (result == TYPE_FLOAT)                                                                        \
+                out.f = (double)(floats);                                                                    \
+            else                                                                                             \
+                out.i = (int64_t)(floats);                                                                   \
+        } else {                                                                                             \
+            int64_t a = arity_ > 0 ? x[0].i : 0, b = arity_ > 1 ? x[arity_ > 1].i : 0;                       \
+            int64_t c = arity_ > 2 ? x[arity_ > 2 ? 2 : 0].i : 0;                                            \
+            (void)a, (void)b, (void)c;                                                                       \
+            if (result == TYPE_FLOAT)                                                                        \
+                out.f = (double)(ints);                                                                      \
+            else                                                                                             \
+                out.i = (int64_t)(ints);                                                                     \
+        }                                                                                                    \
         break;
     switch (op) {
 #include "expr_ops.def"
@@ -48,7 +48,11 @@ typedef struct Binding {
     const struct Binding *next;
 } Binding;
 
-typedef struct Slot { const Expr *key; uint64_t stamp; ExprValue value; } Slot;
+typedef struct Slot {
+    const Expr *key;
+    uint64_t stamp;
+    ExprValue value;
+} Slot;
 
 typedef struct Run {
     const ExprEval *eval;
@@ -84,16 +88,19 @@ static ExprValue reduce(Run *run, const Expr *e, const Binding *bound)
 static ExprValue compute(Run *run, const Expr *e, const Binding *bound)
 {
     switch ((ExprOp)e->op) {
-    case EXPR_INT: case EXPR_BOOL: case EXPR_FLOAT:
-        return (ExprValue){.i = e->value.i};
-    case EXPR_SUM: case EXPR_REDMAX: case EXPR_REDMIN:
-        return reduce(run, e, bound);
+    case EXPR_INT:
+    case EXPR_BOOL:
+    case EXPR_FLOAT: return (ExprValue){.i = e->value.i};
+    case EXPR_SUM:
+    case EXPR_REDMAX:
+    case EXPR_REDMIN: return reduce(run, e, bound);
     case EXPR_VAR:
         for (; bound; bound = bound->next)
             if (bound->var == e->index)
                 return (ExprValue){.i = bound->value};
         return run->eval->leaf(run->eval->user, e, NULL);
-    case EXPR_SELECT: case EXPR_BSELECT: /* only the arm that is taken */
+    case EXPR_SELECT:
+    case EXPR_BSELECT: /* only the arm that is taken */
         return evaluate(run, e->args[evaluate(run, e->args[0], bound).i ? 1 : 2], bound);
     default: break;
     }

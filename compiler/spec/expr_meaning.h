@@ -1,5 +1,5 @@
-/* The helpers that the meaning columns of expr_ops.def are written with. Ints are 64 bits and wrap; / floors and %
- * is its remainder (with the sign of the divisor); dividing by zero gives 0. */
+/* The helpers that the meaning columns of expr_ops.def are written with. Ints are 64 bits and wrap; / floors
+ * and % is its remainder (with the sign of the divisor); dividing by zero gives 0. */
 #ifndef ATTUNE_EXPR_MEANING_H
 #define ATTUNE_EXPR_MEANING_H
 

@@ -1,11 +1,13 @@
-/* What the files of Expr share and nobody else needs: raw interning, the canonical order, laws, linear forms. */
+/* What the files of Expr share and nobody else needs: raw interning, the canonical order, laws, linear forms.
+ */
 #ifndef ATTUNE_EXPR_POOL_H
 #define ATTUNE_EXPR_POOL_H
 
 #include "expr.h"
 
 enum {
-    EXPR_FIRST_FRESH = VAR_FIRST_BOUND + 4096, /* from here on: expr_fresh_bound; below: canonical names in reductions */
+    EXPR_FIRST_FRESH =
+        VAR_FIRST_BOUND + 4096, /* from here on: expr_fresh_bound; below: canonical names in reductions */
     EXPR_MAX_ARGS = 8,
     LINEAR_MAX = 32 /* terms that a sum or chain is normalised with; longer ones stay as written */
 };
@@ -23,9 +25,10 @@ Arena *expr_pool_arena(const ExprPool *pool);
 bool expr_set_has(const ExprVarSet *set, int32_t var);
 
 /* The node itself, with no law applied. */
-const Expr *expr_intern(ExprPool *pool, ExprOp op, ExprType type, int32_t index, uint64_t bits, const Expr *const *args,
-                        int count);
-/* Canonical order: of structure alone, so equal mathematics built in any order sorts alike. Constants come last. */
+const Expr *expr_intern(ExprPool *pool, ExprOp op, ExprType type, int32_t index, uint64_t bits,
+                        const Expr *const *args, int count);
+/* Canonical order: of structure alone, so equal mathematics built in any order sorts alike. Constants come
+ * last. */
 int expr_compare(const Expr *a, const Expr *b);
 ExprType expr_result_type(ExprOp op, const Expr *const *args);
 bool expr_is_constant(const Expr *e);
@@ -51,7 +54,8 @@ void expr_memo_set(ExprMemo *memo, const Expr *key, const void *value);
 bool expr_nonnegative(const Expr *e);
 bool expr_positive(const Expr *e);
 
-/* constant + sum of coef[k] * term[k]; terms in canonical order, none of them a sum or a constant multiple. */
+/* constant + sum of coef[k] * term[k]; terms in canonical order, none of them a sum or a constant multiple.
+ */
 typedef struct ExprLinear {
     int64_t constant;
     int count;

@@ -1,5 +1,6 @@
-/* Expr -> text in the language. What is small is written out; an expression that is large as a tree but shares its
- * parts gets its shared parts as `let e1 = .. in`, so the text is never much longer than the Expr. */
+/* Expr -> text in the language. What is small is written out; an expression that is large as a tree but
+ * shares its parts gets its shared parts as `let e1 = .. in`, so the text is never much longer than the Expr.
+ */
 #include "expr_pool.h"
 
 #include <math.h>
@@ -7,19 +8,32 @@
 #include <string.h>
 
 /* Precedences of the language's grammar. */
-enum { PREC_IF = 0, PREC_OR = 10, PREC_AND = 20, PREC_NOT = 30, PREC_COMPARE = 40, PREC_ADD = 50, PREC_MUL = 60,
-       PREC_NEG = 70, PREC_POW = 80, PREC_PRIMARY = 100 };
+enum {
+    PREC_IF = 0,
+    PREC_OR = 10,
+    PREC_AND = 20,
+    PREC_NOT = 30,
+    PREC_COMPARE = 40,
+    PREC_ADD = 50,
+    PREC_MUL = 60,
+    PREC_NEG = 70,
+    PREC_POW = 80,
+    PREC_PRIMARY = 100
+};
 
 typedef struct Printer {
     Text *out;
     const ExprNames *names;
     bool share;
-    uint32_t *refs;  /* by id: how often the scope at hand uses the node; with `share` only */
-    uint32_t *lets;  /* by id: the number of its let, 0 for none */
+    uint32_t *refs; /* by id: how often the scope at hand uses the node; with `share` only */
+    uint32_t *lets; /* by id: the number of its let, 0 for none */
     uint32_t let_count;
 } Printer;
 
-typedef struct Order { const Expr **item; size_t count, capacity; } Order;
+typedef struct Order {
+    const Expr **item;
+    size_t count, capacity;
+} Order;
 
 static void print(Printer *p, const Expr *e, int context);
 
@@ -43,8 +57,9 @@ static void print_coordinate(Printer *p, const char *name, int axis)
 static void print_var(Printer *p, int var)
 {
     static const char *const plain[] = {
-        [VAR_B] = "b", [VAR_H] = "h", [VAR_G] = "g", [VAR_C] = "c", [VAR_S] = "s", [VAR_SIZE_B] = "B", [VAR_SIZE_H] = "H",
-        [VAR_SIZE_G] = "G", [VAR_SIZE_M] = "M", [VAR_SIZE_N] = "N", [VAR_SIZE_D] = "D", [VAR_SIZE_E] = "E",
+        [VAR_B] = "b",           [VAR_H] = "h",      [VAR_G] = "g",      [VAR_C] = "c",
+        [VAR_S] = "s",           [VAR_SIZE_B] = "B", [VAR_SIZE_H] = "H", [VAR_SIZE_G] = "G",
+        [VAR_SIZE_M] = "M",      [VAR_SIZE_N] = "N", [VAR_SIZE_D] = "D", [VAR_SIZE_E] = "E",
         [VAR_OFFSET] = "offset",
     };
     if (var >= EXPR_FIRST_FRESH)
@@ -95,7 +110,8 @@ static void print_float(Printer *p, double value)
 
 static void print_leaf(Printer *p, const Expr *e)
 {
-    static const char *const elems[] = {[ELEM_Q] = "q", [ELEM_K] = "k", [ELEM_V] = "v", [ELEM_X] = "x", [ELEM_O] = "o"};
+    static const char *const elems[] = {
+        [ELEM_Q] = "q", [ELEM_K] = "k", [ELEM_V] = "v", [ELEM_X] = "x", [ELEM_O] = "o"};
     switch ((ExprOp)e->op) {
     case EXPR_INT: text_add(p->out, "%lld", (long long)e->value.i); break;
     case EXPR_BOOL: text_add(p->out, e->value.i ? "true" : "false"); break;
@@ -130,7 +146,7 @@ static void print_leaf(Printer *p, const Expr *e)
     }
 }
 
-/* Scopes of lets ------------------------------------------------------------------------------------------ */
+/* Scopes of lets ---------------------------------------------------------------------------------- */
 
 static bool subset(const ExprVarSet *a, const ExprVarSet *b)
 {
@@ -191,7 +207,7 @@ static void print_scope(Printer *p, const Expr *root, int context)
         p->lets[order.item[k]->id] = 0;
 }
 
-/* Operators ------------------------------------------------------------------------------------------------ */
+/* Operators --------------------------------------------------------------------------------------- */
 
 static int precedence(const Expr *e)
 {
@@ -199,12 +215,19 @@ static int precedence(const Expr *e)
     case EXPR_OR: return PREC_OR;
     case EXPR_AND: return PREC_AND;
     case EXPR_NOT: return PREC_NOT;
-    case EXPR_LT: case EXPR_LE: case EXPR_EQ: case EXPR_NE: return PREC_COMPARE;
-    case EXPR_ADD: case EXPR_SUB: return PREC_ADD;
-    case EXPR_MUL: case EXPR_DIV: case EXPR_MOD: return PREC_MUL;
+    case EXPR_LT:
+    case EXPR_LE:
+    case EXPR_EQ:
+    case EXPR_NE: return PREC_COMPARE;
+    case EXPR_ADD:
+    case EXPR_SUB: return PREC_ADD;
+    case EXPR_MUL:
+    case EXPR_DIV:
+    case EXPR_MOD: return PREC_MUL;
     case EXPR_NEG: return PREC_NEG;
     case EXPR_POW: return PREC_POW;
-    case EXPR_SELECT: case EXPR_BSELECT: return PREC_IF;
+    case EXPR_SELECT:
+    case EXPR_BSELECT: return PREC_IF;
     case EXPR_INT: return e->value.i < 0 ? PREC_NEG : PREC_PRIMARY;
     case EXPR_FLOAT: return signbit(e->value.f) ? PREC_NEG : PREC_PRIMARY;
     default: return PREC_PRIMARY;
@@ -214,7 +237,8 @@ static int precedence(const Expr *e)
 static void print_infix(Printer *p, const Expr *e, int own)
 {
     /* Comparisons do not nest; ^ leans right, the others left. */
-    int left = own == PREC_COMPARE || own == PREC_POW ? own + 1 : own, right = own == PREC_POW ? own : own + 1;
+    int left = own == PREC_COMPARE || own == PREC_POW ? own + 1 : own,
+        right = own == PREC_POW ? own : own + 1;
     print(p, e->args[0], left);
     text_add(p->out, " %s ", expr_op_info[e->op].name);
     print(p, e->args[1], right);
@@ -239,7 +263,8 @@ static void print(Printer *p, const Expr *e, int context)
         text_add(p->out, "not ");
         print(p, e->args[0], PREC_NOT);
         break;
-    case EXPR_SELECT: case EXPR_BSELECT:
+    case EXPR_SELECT:
+    case EXPR_BSELECT:
         text_add(p->out, "if ");
         print(p, e->args[0], PREC_OR);
         text_add(p->out, " then ");
@@ -247,7 +272,9 @@ static void print(Printer *p, const Expr *e, int context)
         text_add(p->out, " else ");
         print(p, e->args[2], PREC_IF);
         break;
-    case EXPR_SUM: case EXPR_REDMAX: case EXPR_REDMIN:
+    case EXPR_SUM:
+    case EXPR_REDMAX:
+    case EXPR_REDMIN:
         text_add(p->out, "%s(", e->op == EXPR_SUM ? "sum" : e->op == EXPR_REDMAX ? "max" : "min");
         print_var(p, e->index);
         text_add(p->out, " in 0..");

@@ -1,9 +1,9 @@
 /* Symbolic interval analysis: from the bounds of an expression's leaves, expressions for its own bounds.
  *
- * A range [lo, hi] of a number holds every value that the expression takes; for a bool, lo is "must be true" and hi
- * "may be true". A leaf that does not vary has lo == hi (one pointer), and so has anything built of such leaves. A
- * NULL bound is unknown. The rules are named in the range column of expr_ops.def. Index arithmetic is taken not to
- * overflow 64 bits; float rules hold for round-to-nearest, which is monotone. */
+ * A range [lo, hi] of a number holds every value that the expression takes; for a bool, lo is "must be true"
+ * and hi "may be true". A leaf that does not vary has lo == hi (one pointer), and so has anything built of
+ * such leaves. A NULL bound is unknown. The rules are named in the range column of expr_ops.def. Index
+ * arithmetic is taken not to overflow 64 bits; float rules hold for round-to-nearest, which is monotone. */
 #include "expr_pool.h"
 
 #include <math.h>
@@ -41,7 +41,10 @@ static const Expr *zero_of(Ranger *r, const Expr *like)
 
 /* Signs -------------------------------------------------------------------------------------------------- */
 
-static bool is_size(const Expr *e) { return e->op == EXPR_VAR && e->index >= VAR_SIZE_B && e->index <= VAR_SIZE_N2; }
+static bool is_size(const Expr *e)
+{
+    return e->op == EXPR_VAR && e->index >= VAR_SIZE_B && e->index <= VAR_SIZE_N2;
+}
 
 bool expr_positive(const Expr *e)
 {
@@ -52,7 +55,8 @@ bool expr_positive(const Expr *e)
     case EXPR_ADD:
         return (expr_positive(e->args[0]) && expr_nonnegative(e->args[1])) ||
                (expr_nonnegative(e->args[0]) && expr_positive(e->args[1]));
-    case EXPR_MUL: case EXPR_MIN: return expr_positive(e->args[0]) && expr_positive(e->args[1]);
+    case EXPR_MUL:
+    case EXPR_MIN: return expr_positive(e->args[0]) && expr_positive(e->args[1]);
     case EXPR_MAX: return expr_positive(e->args[0]) || expr_positive(e->args[1]);
     case EXPR_SELECT: return expr_positive(e->args[1]) && expr_positive(e->args[2]);
     case EXPR_TOFLOAT: return expr_positive(e->args[0]);
@@ -68,13 +72,22 @@ bool expr_nonnegative(const Expr *e)
     case EXPR_VAR: /* not I: queries may start before position 0 */
         return is_size(e) || e->index == VAR_B || e->index == VAR_H || e->index == VAR_G ||
                (e->index >= VAR_J0 && e->index <= VAR_J2) || e->index == VAR_C;
-    case EXPR_ADD: case EXPR_MUL: case EXPR_DIV: case EXPR_MIN:
-        return expr_nonnegative(e->args[0]) && expr_nonnegative(e->args[1]);
+    case EXPR_ADD:
+    case EXPR_MUL:
+    case EXPR_DIV:
+    case EXPR_MIN: return expr_nonnegative(e->args[0]) && expr_nonnegative(e->args[1]);
     case EXPR_MAX: return expr_nonnegative(e->args[0]) || expr_nonnegative(e->args[1]);
     case EXPR_MOD: return e->type == TYPE_INT && expr_nonnegative(e->args[1]);
     case EXPR_SELECT: return expr_nonnegative(e->args[1]) && expr_nonnegative(e->args[2]);
-    case EXPR_TOFLOAT: case EXPR_FLOOR: case EXPR_SQRT: return expr_nonnegative(e->args[0]);
-    case EXPR_ABS: case EXPR_BTOI: case EXPR_BTOF: case EXPR_EXP: case EXPR_EXP2: case EXPR_SIGMOID: return true;
+    case EXPR_TOFLOAT:
+    case EXPR_FLOOR:
+    case EXPR_SQRT: return expr_nonnegative(e->args[0]);
+    case EXPR_ABS:
+    case EXPR_BTOI:
+    case EXPR_BTOF:
+    case EXPR_EXP:
+    case EXPR_EXP2:
+    case EXPR_SIGMOID: return true;
     default: return false;
     }
 }
@@ -118,7 +131,9 @@ static ExprRange rule_linear(Ranger *r, const Expr *e, const ExprRange *x)
     }
     ExprLinear sum = {0};
     if (!expr_linear_add(&sum, e, 1)) { /* too long: the two operands as they are */
-        ExprRange b = e->op == EXPR_ADD ? x[1] : e->op == EXPR_SUB ? (ExprRange){op1(r, EXPR_NEG, x[1].hi), op1(r, EXPR_NEG, x[1].lo)} : unknown;
+        ExprRange b = e->op == EXPR_ADD   ? x[1]
+                      : e->op == EXPR_SUB ? (ExprRange){op1(r, EXPR_NEG, x[1].hi), op1(r, EXPR_NEG, x[1].lo)}
+                                          : unknown;
         return (ExprRange){op2(r, EXPR_ADD, x[0].lo, b.lo), op2(r, EXPR_ADD, x[0].hi, b.hi)};
     }
     ExprLinear lo = {.constant = sum.constant}, hi = lo;
@@ -129,7 +144,8 @@ static ExprRange rule_linear(Ranger *r, const Expr *e, const ExprRange *x)
         has_lo = has_lo && low && expr_linear_add(&lo, low, sum.coef[k]);
         has_hi = has_hi && high && expr_linear_add(&hi, high, sum.coef[k]);
     }
-    return (ExprRange){has_lo ? expr_linear_build(r->pool, &lo) : NULL, has_hi ? expr_linear_build(r->pool, &hi) : NULL};
+    return (ExprRange){has_lo ? expr_linear_build(r->pool, &lo) : NULL,
+                       has_hi ? expr_linear_build(r->pool, &hi) : NULL};
 }
 
 static ExprRange rule_mul(Ranger *r, const Expr *e, const ExprRange *x)
@@ -145,18 +161,20 @@ static ExprRange rule_mul(Ranger *r, const Expr *e, const ExprRange *x)
     if (e->args[0] == e->args[1]) { /* a square */
         const Expr *low = op2(r, EXPR_MUL, a.lo, a.lo), *high = op2(r, EXPR_MUL, a.hi, a.hi);
         const Expr *zero = zero_of(r, e);
-        const Expr *straddles = a.lo && a.hi ? expr_op2(r->pool, EXPR_AND, expr_op2(r->pool, EXPR_LE, a.lo, zero),
-                                                        expr_op2(r->pool, EXPR_LE, zero, a.hi))
-                                             : NULL;
-        return (ExprRange){straddles ? expr_op3(r->pool, EXPR_SELECT, straddles, zero, op2(r, EXPR_MIN, low, high)) : zero,
-                           op2(r, EXPR_MAX, low, high)};
+        const Expr *straddles = a.lo && a.hi
+                                    ? expr_op2(r->pool, EXPR_AND, expr_op2(r->pool, EXPR_LE, a.lo, zero),
+                                               expr_op2(r->pool, EXPR_LE, zero, a.hi))
+                                    : NULL;
+        return (ExprRange){
+            straddles ? expr_op3(r->pool, EXPR_SELECT, straddles, zero, op2(r, EXPR_MIN, low, high)) : zero,
+            op2(r, EXPR_MAX, low, high)};
     }
     if (is_point(b) && expr_nonnegative(b.lo))
         return (ExprRange){op2(r, EXPR_MUL, a.lo, b.lo), op2(r, EXPR_MUL, a.hi, b.lo)};
     if (a.lo && b.lo && expr_nonnegative(a.lo) && expr_nonnegative(b.lo))
         return (ExprRange){op2(r, EXPR_MUL, a.lo, b.lo), op2(r, EXPR_MUL, a.hi, b.hi)};
-    const Expr *p[4] = {op2(r, EXPR_MUL, a.lo, b.lo), op2(r, EXPR_MUL, a.hi, b.lo), op2(r, EXPR_MUL, a.lo, b.hi),
-                        op2(r, EXPR_MUL, a.hi, b.hi)};
+    const Expr *p[4] = {op2(r, EXPR_MUL, a.lo, b.lo), op2(r, EXPR_MUL, a.hi, b.lo),
+                        op2(r, EXPR_MUL, a.lo, b.hi), op2(r, EXPR_MUL, a.hi, b.hi)};
     return (ExprRange){op2(r, EXPR_MIN, op2(r, EXPR_MIN, p[0], p[1]), op2(r, EXPR_MIN, p[2], p[3])),
                        op2(r, EXPR_MAX, op2(r, EXPR_MAX, p[0], p[1]), op2(r, EXPR_MAX, p[2], p[3]))};
 }
@@ -231,9 +249,11 @@ static const Expr *limit(Ranger *r, const Expr *e, bool high)
         if (e->type == TYPE_INT)
             return expr_int(r->pool, high ? 1 : -1);
         return expr_float(r->pool, high ? 1 : -1);
-    case EXPR_EXP: case EXPR_EXP2: return high ? NULL : expr_float(r->pool, 0);
+    case EXPR_EXP:
+    case EXPR_EXP2: return high ? NULL : expr_float(r->pool, 0);
     case EXPR_SIGMOID: return expr_float(r->pool, high ? 1 : 0);
-    case EXPR_TANH: case EXPR_ERF: return expr_float(r->pool, high ? 1 : -1);
+    case EXPR_TANH:
+    case EXPR_ERF: return expr_float(r->pool, high ? 1 : -1);
     default: return NULL;
     }
 }
@@ -289,7 +309,8 @@ static const Expr *may_be_congruent(Ranger *r, ExprRange x, const Expr *d, const
     if (!x.lo || !x.hi)
         return expr_bool(pool, true);
     const Expr *above = expr_op2(pool, EXPR_DIV, expr_op2(pool, EXPR_SUB, x.hi, c), d);
-    const Expr *below = expr_op2(pool, EXPR_DIV, expr_op2(pool, EXPR_SUB, expr_op2(pool, EXPR_SUB, x.lo, expr_int(pool, 1)), c), d);
+    const Expr *below = expr_op2(
+        pool, EXPR_DIV, expr_op2(pool, EXPR_SUB, expr_op2(pool, EXPR_SUB, x.lo, expr_int(pool, 1)), c), d);
     const Expr *exists = expr_op2(pool, EXPR_LT, below, above);
     if (!expr_positive(d))
         exists = expr_op2(pool, EXPR_OR, exists, expr_op2(pool, EXPR_LE, d, expr_int(pool, 0)));
@@ -304,14 +325,16 @@ static ExprRange equality(Ranger *r, const Expr *e, ExprRange a, ExprRange b)
                                b.lo && a.hi ? expr_op2(pool, EXPR_LE, b.lo, a.hi) : yes);
     const Expr *must = no;
     if (a.lo && a.hi && b.lo && b.hi)
-        must = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, a.hi, b.lo), expr_op2(pool, EXPR_LE, b.hi, a.lo));
+        must = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, a.hi, b.lo),
+                        expr_op2(pool, EXPR_LE, b.hi, a.lo));
     for (int k = 0; k < 2; k++) {
         const Expr *m = e->args[k];
         ExprRange other = k ? a : b;
         if (m->op == EXPR_MOD && m->type == TYPE_INT && is_point(other)) {
             ExprRange d = range_of(r, m->args[1]);
             if (is_point(d))
-                may = expr_op2(pool, EXPR_AND, may, may_be_congruent(r, range_of(r, m->args[0]), d.lo, other.lo));
+                may = expr_op2(pool, EXPR_AND, may,
+                               may_be_congruent(r, range_of(r, m->args[0]), d.lo, other.lo));
         }
     }
     return (ExprRange){must, may};
@@ -322,7 +345,8 @@ static ExprRange rule_compare(Ranger *r, const Expr *e, const ExprRange *x)
     ExprPool *pool = r->pool;
     ExprOp op = (ExprOp)e->op;
     ExprRange a = x[0], b = x[1];
-    if (e->args[0]->type == TYPE_INT && !is_point(a) && !is_point(b) && e->args[0]->op != EXPR_MOD && e->args[1]->op != EXPR_MOD) {
+    if (e->args[0]->type == TYPE_INT && !is_point(a) && !is_point(b) && e->args[0]->op != EXPR_MOD &&
+        e->args[1]->op != EXPR_MOD) {
         /* What both sides share is counted once: compare the difference with 0. */
         ExprLinear left = {0}, right = {0}, both = {0};
         if (expr_linear_add(&left, e->args[0], 1) && expr_linear_add(&right, e->args[1], 1) &&
@@ -352,24 +376,30 @@ static ExprRange rule_select(Ranger *r, const Expr *e, const ExprRange *x)
         return x[2];
     if (op == EXPR_BSELECT) {
         const Expr *cannot = expr_op1(pool, EXPR_NOT, may), *need_not = expr_op1(pool, EXPR_NOT, must);
-        const Expr *lo = expr_op2(pool, EXPR_OR, expr_op2(pool, EXPR_AND, must, x[1].lo), expr_op2(pool, EXPR_AND, cannot, x[2].lo));
+        const Expr *lo = expr_op2(pool, EXPR_OR, expr_op2(pool, EXPR_AND, must, x[1].lo),
+                                  expr_op2(pool, EXPR_AND, cannot, x[2].lo));
         return (ExprRange){expr_op2(pool, EXPR_OR, lo, expr_op2(pool, EXPR_AND, x[1].lo, x[2].lo)),
-                           expr_op2(pool, EXPR_OR, expr_op2(pool, EXPR_AND, may, x[1].hi), expr_op2(pool, EXPR_AND, need_not, x[2].hi))};
+                           expr_op2(pool, EXPR_OR, expr_op2(pool, EXPR_AND, may, x[1].hi),
+                                    expr_op2(pool, EXPR_AND, need_not, x[2].hi))};
     }
     ExprRange out = unknown;
     if (x[1].lo && x[2].lo) {
-        const Expr *either = may == must ? x[2].lo : expr_op3(pool, op, may, expr_op2(pool, EXPR_MIN, x[1].lo, x[2].lo), x[2].lo);
+        const Expr *either =
+            may == must ? x[2].lo
+                        : expr_op3(pool, op, may, expr_op2(pool, EXPR_MIN, x[1].lo, x[2].lo), x[2].lo);
         out.lo = expr_op3(pool, op, must, x[1].lo, either);
     }
     if (x[1].hi && x[2].hi) {
-        const Expr *either = may == must ? x[2].hi : expr_op3(pool, op, may, expr_op2(pool, EXPR_MAX, x[1].hi, x[2].hi), x[2].hi);
+        const Expr *either =
+            may == must ? x[2].hi
+                        : expr_op3(pool, op, may, expr_op2(pool, EXPR_MAX, x[1].hi, x[2].hi), x[2].hi);
         out.hi = expr_op3(pool, op, must, x[1].hi, either);
     }
     return out;
 }
 
-/* Sums, maxima and minima grow with every element: reduce the bounds instead. A maximum also grows, and a minimum
- * falls, with the number of elements. */
+/* Sums, maxima and minima grow with every element: reduce the bounds instead. A maximum also grows, and a
+ * minimum falls, with the number of elements. */
 static ExprRange rule_reduce(Ranger *r, const Expr *e, const ExprRange *x, bool max)
 {
     VarId bound = (VarId)e->index;
@@ -424,6 +454,7 @@ static ExprRange range_of(Ranger *r, const Expr *e)
 
 ExprRange expr_range(ExprPool *pool, const Expr *e, ExprRange (*leaf)(void *user, const Expr *e), void *user)
 {
-    Ranger r = {.pool = pool, .root = e, .leaf = leaf, .user = user, .memo = {.arena = expr_pool_arena(pool)}};
+    Ranger r = {
+        .pool = pool, .root = e, .leaf = leaf, .user = user, .memo = {.arena = expr_pool_arena(pool)}};
     return range_of(&r, e);
 }

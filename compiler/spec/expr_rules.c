@@ -1,9 +1,9 @@
 /* The laws of the scalar operators: constant folding, identities, linear normal form of int sums, canonical
  * comparisons and connectives.
  *
- * Ints form a ring modulo 2^64, so sums and products are reordered freely. Comparisons of ints assume that the sums
- * in them do not overflow (i < i + 1 is true). Floats are changed by exact identities only: x + (-0), x - 0, x * 1,
- * x / 1, but not x + 0 (which turns -0 into 0), x * 0, or any reassociation. */
+ * Ints form a ring modulo 2^64, so sums and products are reordered freely. Comparisons of ints assume that
+ * the sums in them do not overflow (i < i + 1 is true). Floats are changed by exact identities only: x +
+ * (-0), x - 0, x * 1, x / 1, but not x + 0 (which turns -0 into 0), x * 0, or any reassociation. */
 #include "expr_meaning.h"
 #include "expr_pool.h"
 
@@ -47,29 +47,27 @@ bool expr_linear_add(ExprLinear *out, const Expr *e, int64_t factor)
     if (factor == 0)
         return true;
     switch ((ExprOp)e->op) {
-    case EXPR_INT:
-        out->constant = int_add(out->constant, int_mul(factor, e->value.i));
-        return true;
+    case EXPR_INT: out->constant = int_add(out->constant, int_mul(factor, e->value.i)); return true;
     case EXPR_ADD:
         return expr_linear_add(out, e->args[0], factor) && expr_linear_add(out, e->args[1], factor);
     case EXPR_SUB:
         return expr_linear_add(out, e->args[0], factor) && expr_linear_add(out, e->args[1], int_neg(factor));
-    case EXPR_NEG:
-        return expr_linear_add(out, e->args[0], int_neg(factor));
+    case EXPR_NEG: return expr_linear_add(out, e->args[0], int_neg(factor));
     case EXPR_MUL: /* the canonical order puts a constant last */
         if (e->args[1]->op == EXPR_INT)
             return expr_linear_add(out, e->args[0], int_mul(factor, e->args[1]->value.i));
         return add_term(out, e, factor);
-    default:
-        return add_term(out, e, factor);
+    default: return add_term(out, e, factor);
     }
 }
 
 static const Expr *raw2(ExprPool *pool, ExprOp op, const Expr *a, const Expr *b)
 {
     if (expr_op_info[op].commutative && expr_compare(a, b) > 0)
-        return expr_intern(pool, op, expr_result_type(op, (const Expr *[]){b, a}), 0, 0, (const Expr *[]){b, a}, 2);
-    return expr_intern(pool, op, expr_result_type(op, (const Expr *[]){a, b}), 0, 0, (const Expr *[]){a, b}, 2);
+        return expr_intern(pool, op, expr_result_type(op, (const Expr *[]){b, a}), 0, 0,
+                           (const Expr *[]){b, a}, 2);
+    return expr_intern(pool, op, expr_result_type(op, (const Expr *[]){a, b}), 0, 0, (const Expr *[]){a, b},
+                       2);
 }
 
 static const Expr *scaled(ExprPool *pool, const Expr *term, int64_t coef)
@@ -101,7 +99,8 @@ const Expr *expr_linear_build(ExprPool *pool, const ExprLinear *linear)
         return expr_int(pool, constant);
     if (constant < 0 && constant != INT64_MIN)
         return raw2(pool, EXPR_SUB, sum, expr_int(pool, -constant));
-    return constant ? expr_intern(pool, EXPR_ADD, TYPE_INT, 0, 0, (const Expr *[]){sum, expr_int(pool, constant)}, 2)
+    return constant ? expr_intern(pool, EXPR_ADD, TYPE_INT, 0, 0,
+                                  (const Expr *[]){sum, expr_int(pool, constant)}, 2)
                     : sum;
 }
 
@@ -126,7 +125,11 @@ static bool constant_difference(const Expr *a, const Expr *b, int64_t *differenc
 
 /* Products ----------------------------------------------------------------------------------------------- */
 
-typedef struct Factors { int64_t coef; int count; const Expr *factor[LINEAR_MAX]; } Factors;
+typedef struct Factors {
+    int64_t coef;
+    int count;
+    const Expr *factor[LINEAR_MAX];
+} Factors;
 
 static bool add_factor(Factors *out, const Expr *e)
 {
@@ -163,9 +166,12 @@ static const Expr *int_product(ExprPool *pool, const Expr *const *args)
     return expr_linear_add(&sum, product, f.coef) ? expr_linear_build(pool, &sum) : NULL;
 }
 
-/* min, max, and, or: associative, commutative, idempotent ------------------------------------------------- */
+/* min, max, and, or: associative, commutative, idempotent ----------------------------------------- */
 
-typedef struct Chain { int count; const Expr *item[LINEAR_MAX]; } Chain;
+typedef struct Chain {
+    int count;
+    const Expr *item[LINEAR_MAX];
+} Chain;
 
 static bool chain_has(const Chain *chain, const Expr *e)
 {
@@ -200,7 +206,8 @@ static const Expr *chain_build(ExprPool *pool, ExprOp op, const Chain *chain)
 {
     const Expr *result = chain->item[0];
     for (int k = 1; k < chain->count; k++)
-        result = expr_intern(pool, op, (ExprType)result->type, 0, 0, (const Expr *[]){result, chain->item[k]}, 2);
+        result =
+            expr_intern(pool, op, (ExprType)result->type, 0, 0, (const Expr *[]){result, chain->item[k]}, 2);
     return result;
 }
 
@@ -252,14 +259,16 @@ static const Expr *int_extremum(ExprPool *pool, ExprOp op, const Expr *const *ar
     return chain_build(pool, op, &chain);
 }
 
-/* Comparisons of ints ------------------------------------------------------------------------------------- */
+/* Comparisons of ints ----------------------------------------------------------------------------- */
 
 /* Constants go to one side: x + 3 <= 5 is x <= 2, and x < 5 is x <= 4. */
 static const Expr *int_comparison(ExprPool *pool, ExprOp op, const Expr *a, const Expr *b)
 {
     int64_t difference;
     if (constant_difference(a, b, &difference)) {
-        bool holds = op == EXPR_LT ? difference < 0 : op == EXPR_LE ? difference <= 0 : (op == EXPR_EQ) == (difference == 0);
+        bool holds = op == EXPR_LT   ? difference < 0
+                     : op == EXPR_LE ? difference <= 0
+                                     : (op == EXPR_EQ) == (difference == 0);
         return expr_bool(pool, holds);
     }
     ExprLinear left = {0}, right = {0};
@@ -285,7 +294,8 @@ static const Expr *comparison(ExprPool *pool, ExprOp op, const Expr *const *args
 {
     const Expr *a = args[0], *b = args[1];
     bool remainders = (op == EXPR_EQ || op == EXPR_NE) && a->op == EXPR_MOD && b->op == EXPR_MOD;
-    if (remainders && a->type == TYPE_INT && a->args[1] == b->args[1]) { /* i % d == j % d is (i - j) % d == 0 */
+    if (remainders && a->type == TYPE_INT &&
+        a->args[1] == b->args[1]) { /* i % d == j % d is (i - j) % d == 0 */
         const Expr *difference = expr_op2(pool, EXPR_SUB, a->args[0], b->args[0]);
         return expr_op2(pool, op, expr_op2(pool, EXPR_MOD, difference, a->args[1]), expr_int(pool, 0));
     }
@@ -300,7 +310,8 @@ static const Expr *negation(ExprPool *pool, const Expr *a)
     case EXPR_NOT: return a->args[0];
     case EXPR_EQ: return expr_op2(pool, EXPR_NE, a->args[0], a->args[1]);
     case EXPR_NE: return expr_op2(pool, EXPR_EQ, a->args[0], a->args[1]);
-    case EXPR_LT: case EXPR_LE: /* not for floats: NaN */
+    case EXPR_LT:
+    case EXPR_LE: /* not for floats: NaN */
         if (a->args[0]->type == TYPE_INT)
             return expr_op2(pool, a->op == EXPR_LT ? EXPR_LE : EXPR_LT, a->args[1], a->args[0]);
         return NULL;
@@ -308,7 +319,7 @@ static const Expr *negation(ExprPool *pool, const Expr *a)
     }
 }
 
-/* The rest ------------------------------------------------------------------------------------------------ */
+/* The rest ---------------------------------------------------------------------------------------- */
 
 static const Expr *int_division(ExprPool *pool, ExprOp op, const Expr *a, const Expr *b)
 {
@@ -319,8 +330,9 @@ static const Expr *int_division(ExprPool *pool, ExprOp op, const Expr *a, const 
     if (a->op == EXPR_MOD && a->args[1] == b)
         return op == EXPR_MOD ? a : expr_int(pool, 0);
     int64_t product; /* (x / 3) / 5 = x / 15 */
-    if (op == EXPR_DIV && a->op == EXPR_DIV && b->op == EXPR_INT && a->args[1]->op == EXPR_INT && b->value.i > 0 &&
-        a->args[1]->value.i > 0 && !__builtin_mul_overflow(b->value.i, a->args[1]->value.i, &product))
+    if (op == EXPR_DIV && a->op == EXPR_DIV && b->op == EXPR_INT && a->args[1]->op == EXPR_INT &&
+        b->value.i > 0 && a->args[1]->value.i > 0 &&
+        !__builtin_mul_overflow(b->value.i, a->args[1]->value.i, &product))
         return expr_op2(pool, EXPR_DIV, a->args[0], expr_int(pool, product));
     return NULL;
 }
@@ -337,9 +349,11 @@ static const Expr *selection(ExprPool *pool, ExprOp op, const Expr *const *args)
     if (op == EXPR_SELECT)
         return NULL;
     if (a->op == EXPR_BOOL)
-        return a->value.i ? expr_op2(pool, EXPR_OR, p, b) : expr_op2(pool, EXPR_AND, expr_op1(pool, EXPR_NOT, p), b);
+        return a->value.i ? expr_op2(pool, EXPR_OR, p, b)
+                          : expr_op2(pool, EXPR_AND, expr_op1(pool, EXPR_NOT, p), b);
     if (b->op == EXPR_BOOL)
-        return b->value.i ? expr_op2(pool, EXPR_OR, expr_op1(pool, EXPR_NOT, p), a) : expr_op2(pool, EXPR_AND, p, a);
+        return b->value.i ? expr_op2(pool, EXPR_OR, expr_op1(pool, EXPR_NOT, p), a)
+                          : expr_op2(pool, EXPR_AND, p, a);
     return NULL;
 }
 
@@ -349,10 +363,14 @@ static const Expr *float_law(ExprOp op, const Expr *const *args)
     switch (op) {
     case EXPR_ADD: return is_float(b, -0.0) ? a : NULL; /* constants stand last */
     case EXPR_SUB: return is_float(b, 0.0) ? a : NULL;
-    case EXPR_MUL: case EXPR_DIV: case EXPR_POW: return is_float(b, 1.0) ? a : NULL;
+    case EXPR_MUL:
+    case EXPR_DIV:
+    case EXPR_POW: return is_float(b, 1.0) ? a : NULL;
     case EXPR_NEG: return a->op == EXPR_NEG ? a->args[0] : NULL;
-    case EXPR_ABS: case EXPR_FLOOR: return a->op == op ? a : NULL;
-    case EXPR_MIN: case EXPR_MAX: return a == b ? a : NULL;
+    case EXPR_ABS:
+    case EXPR_FLOOR: return a->op == op ? a : NULL;
+    case EXPR_MIN:
+    case EXPR_MAX: return a == b ? a : NULL;
     default: return NULL;
     }
 }
@@ -361,11 +379,16 @@ static const Expr *int_law(ExprPool *pool, ExprOp op, const Expr *const *args)
 {
     const Expr *a = args[0], *b = expr_op_info[op].arity > 1 ? args[1] : NULL;
     switch (op) {
-    case EXPR_ADD: case EXPR_SUB: case EXPR_NEG: return linear_sum(pool, op, args);
+    case EXPR_ADD:
+    case EXPR_SUB:
+    case EXPR_NEG: return linear_sum(pool, op, args);
     case EXPR_MUL: return int_product(pool, args);
-    case EXPR_DIV: case EXPR_MOD: return int_division(pool, op, a, b);
-    case EXPR_MIN: case EXPR_MAX: return int_extremum(pool, op, args);
-    case EXPR_ABS: return a->op == EXPR_ABS ? a : a->op == EXPR_NEG ? expr_op1(pool, EXPR_ABS, a->args[0]) : NULL;
+    case EXPR_DIV:
+    case EXPR_MOD: return int_division(pool, op, a, b);
+    case EXPR_MIN:
+    case EXPR_MAX: return int_extremum(pool, op, args);
+    case EXPR_ABS:
+        return a->op == EXPR_ABS ? a : a->op == EXPR_NEG ? expr_op1(pool, EXPR_ABS, a->args[0]) : NULL;
     case EXPR_POW: return is_int(b, 0) ? expr_int(pool, 1) : is_int(b, 1) ? a : NULL;
     default: return NULL;
     }
@@ -389,10 +412,15 @@ const Expr *expr_simplify(ExprPool *pool, ExprOp op, ExprType type, const Expr *
     }
     const Expr *folded;
     switch (op) {
-    case EXPR_AND: case EXPR_OR: folded = connective(pool, op, args); break;
+    case EXPR_AND:
+    case EXPR_OR: folded = connective(pool, op, args); break;
     case EXPR_NOT: folded = negation(pool, args[0]); break;
-    case EXPR_LT: case EXPR_LE: case EXPR_EQ: case EXPR_NE: folded = comparison(pool, op, args); break;
-    case EXPR_SELECT: case EXPR_BSELECT: folded = selection(pool, op, args); break;
+    case EXPR_LT:
+    case EXPR_LE:
+    case EXPR_EQ:
+    case EXPR_NE: folded = comparison(pool, op, args); break;
+    case EXPR_SELECT:
+    case EXPR_BSELECT: folded = selection(pool, op, args); break;
     default: folded = operands == TYPE_FLOAT ? float_law(op, args) : int_law(pool, op, args); break;
     }
     return folded;

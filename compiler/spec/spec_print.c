@@ -1,8 +1,9 @@
 /* A Spec as text: for people (the language, as checked) and canonical (for keys).
  *
- * Both come from one writer. The canonical text leaves out what does not change the mathematics (the spec's name,
- * schedule, defaults of runtime params, spans), calls params and inputs by position, and relies on the pool for the
- * rest: equal expressions are one Expr, with commutative operands and bound variables in canonical form. */
+ * Both come from one writer. The canonical text leaves out what does not change the mathematics (the spec's
+ * name, schedule, defaults of runtime params, spans), calls params and inputs by position, and relies on the
+ * pool for the rest: equal expressions are one Expr, with commutative operands and bound variables in
+ * canonical form. */
 #include "spec.h"
 
 typedef struct Writer {
@@ -26,7 +27,8 @@ static void write_params(Writer *w)
         const SpecParam *p = &w->spec->params[k];
         if (p->hidden && !w->canonical)
             continue;
-        text_add(w->out, "    param %s%s: %s", p->constant ? "const " : "", w->names.params[k], types[p->type]);
+        text_add(w->out, "    param %s%s: %s", p->constant ? "const " : "", w->names.params[k],
+                 types[p->type]);
         bool fixed = p->constant || (p->hidden && p->value.i > 0);
         if (fixed || (p->has_default && !w->canonical))
             write_expr(w, " = ",
@@ -39,8 +41,8 @@ static void write_params(Writer *w)
 
 static void write_inputs(Writer *w)
 {
-    static const char *const kinds[] = {[DIM_B] = "b", [DIM_H] = "h", [DIM_G] = "g", [DIM_T] = "t", [DIM_I] = "i",
-                                        [DIM_J] = "j", [DIM_D] = "d", [DIM_E] = "e"};
+    static const char *const kinds[] = {[DIM_B] = "b", [DIM_H] = "h", [DIM_G] = "g", [DIM_T] = "t",
+                                        [DIM_I] = "i", [DIM_J] = "j", [DIM_D] = "d", [DIM_E] = "e"};
     for (int k = 0; k < w->spec->input_count; k++) {
         const SpecInput *input = &w->spec->inputs[k];
         text_add(w->out, "    %sinput %s", input->learned ? "learned " : "", w->names.inputs[k]);
@@ -71,16 +73,20 @@ static void write_feature(Writer *w, const char *name, const SpecFeature *featur
 static void write_norm(Writer *w)
 {
     static const char *const kinds[] = {
-        [NORM_SOFTMAX] = "softmax", [NORM_NONE] = "none",       [NORM_SUM] = "sum",       [NORM_COUNT] = "count",
-        [NORM_MOMENTS] = "moments", [NORM_MAX] = "max",         [NORM_ENTMAX] = "entmax",
+        [NORM_SOFTMAX] = "softmax", [NORM_NONE] = "none", [NORM_SUM] = "sum",       [NORM_COUNT] = "count",
+        [NORM_MOMENTS] = "moments", [NORM_MAX] = "max",   [NORM_ENTMAX] = "entmax",
     };
     const SpecNorm *n = &w->spec->norm;
-    const struct { const char *name; const Expr *value; } arguments[] = {
-        {"sink", n->sink}, {"eps", n->eps}, {"min", n->min}, {"power", n->power},
+    const struct {
+        const char *name;
+        const Expr *value;
+    } arguments[] = {
+        {"sink", n->sink}, {"eps", n->eps},   {"min", n->min},     {"power", n->power},
         {"gain", n->gain}, {"bias", n->bias}, {"alpha", n->alpha},
     };
     /* An elementwise normaliser is already part of the score: its name is for people. */
-    bool named = !w->canonical && n->kind == NORM_NONE && n->elementwise < EXPR_OP_COUNT && n->elementwise > EXPR_ELEM;
+    bool named =
+        !w->canonical && n->kind == NORM_NONE && n->elementwise < EXPR_OP_COUNT && n->elementwise > EXPR_ELEM;
     text_add(w->out, "    normalize %s", kinds[n->kind]);
     int count = 0;
     for (size_t k = 0; k < sizeof arguments / sizeof arguments[0]; k++)
@@ -96,7 +102,8 @@ static void write_rest(Writer *w)
 {
     const Spec *spec = w->spec;
     if (spec->decay.kind != DECAY_NONE) {
-        write_expr(w, spec->decay.kind == DECAY_CHANNEL ? "    decay [c] exp(" : "    decay exp(", spec->decay.log_step);
+        write_expr(w, spec->decay.kind == DECAY_CHANNEL ? "    decay [c] exp(" : "    decay exp(",
+                   spec->decay.log_step);
         text_add(w->out, ")");
         if (spec->decay.beta)
             write_expr(w, " beta ", spec->decay.beta);

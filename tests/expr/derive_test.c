@@ -68,7 +68,8 @@ static void test_composed(void)
     Arena *arena = arena_create();
     ExprPool *p = expr_pool_create(arena);
     const Expr *s = expr_var(p, VAR_S, TYPE_FLOAT);
-    const Expr *cap = expr_float(p, 3), *soft = expr_op2(p, EXPR_MUL, cap, expr_op1(p, EXPR_TANH, expr_op2(p, EXPR_DIV, s, cap)));
+    const Expr *cap = expr_float(p, 3),
+               *soft = expr_op2(p, EXPR_MUL, cap, expr_op1(p, EXPR_TANH, expr_op2(p, EXPR_DIV, s, cap)));
     CU_ASSERT(compare(p, soft, "soft cap") >= 8);
     CU_ASSERT(compare(p, expr_op2(p, EXPR_MUL, soft, expr_op1(p, EXPR_SIGMOID, soft)), "gated") >= 8);
     VarId c = expr_fresh_bound(p);

@@ -19,13 +19,15 @@ static void test_identities(void)
 #define SAME(a, b) CU_ASSERT_PTR_EQUAL(a, b)
     /* sums in normal form */
     SAME(expr_op2(p, EXPR_SUB, i, expr_op2(p, EXPR_SUB, i, N(p, 1))), N(p, 1));
-    SAME(expr_op2(p, EXPR_ADD, i, expr_op2(p, EXPR_ADD, j, N(p, 2))), expr_op2(p, EXPR_ADD, expr_op2(p, EXPR_ADD, N(p, 2), j), i));
+    SAME(expr_op2(p, EXPR_ADD, i, expr_op2(p, EXPR_ADD, j, N(p, 2))),
+         expr_op2(p, EXPR_ADD, expr_op2(p, EXPR_ADD, N(p, 2), j), i));
     SAME(expr_op2(p, EXPR_ADD, i, i), expr_op2(p, EXPR_MUL, N(p, 2), i));
     SAME(expr_op1(p, EXPR_NEG, expr_op2(p, EXPR_SUB, i, j)), expr_op2(p, EXPR_SUB, j, i));
     SAME(expr_op2(p, EXPR_MUL, expr_op2(p, EXPR_MUL, i, N(p, 3)), expr_op2(p, EXPR_MUL, j, N(p, 5))),
          expr_op2(p, EXPR_MUL, N(p, 15), expr_op2(p, EXPR_MUL, j, i)));
     SAME(expr_op2(p, EXPR_MUL, i, N(p, 0)), N(p, 0));
-    SAME(expr_op2(p, EXPR_DIV, expr_op2(p, EXPR_DIV, i, N(p, 3)), N(p, 5)), expr_op2(p, EXPR_DIV, i, N(p, 15)));
+    SAME(expr_op2(p, EXPR_DIV, expr_op2(p, EXPR_DIV, i, N(p, 3)), N(p, 5)),
+         expr_op2(p, EXPR_DIV, i, N(p, 15)));
     SAME(expr_op2(p, EXPR_MOD, expr_op2(p, EXPR_MOD, i, j), j), expr_op2(p, EXPR_MOD, i, j));
     /* comparisons and connectives */
     SAME(expr_op1(p, EXPR_NOT, lt), le);
@@ -40,7 +42,8 @@ static void test_identities(void)
     SAME(expr_op2(p, EXPR_MAX, i, expr_op2(p, EXPR_MIN, i, j)), i);
     SAME(expr_op3(p, EXPR_SELECT, lt, i, i), i);
     SAME(expr_op3(p, EXPR_BSELECT, lt, expr_bool(p, true), expr_bool(p, false)), lt);
-    SAME(expr_op3(p, EXPR_SELECT, expr_op1(p, EXPR_NOT, expr_op2(p, EXPR_AND, lt, expr_var(p, VAR_H, TYPE_BOOL))), i, j),
+    SAME(expr_op3(p, EXPR_SELECT,
+                  expr_op1(p, EXPR_NOT, expr_op2(p, EXPR_AND, lt, expr_var(p, VAR_H, TYPE_BOOL))), i, j),
          expr_op3(p, EXPR_SELECT, expr_op2(p, EXPR_AND, lt, expr_var(p, VAR_H, TYPE_BOOL)), j, i));
     /* floats: exact identities only */
     SAME(expr_op2(p, EXPR_ADD, s, expr_float(p, -0.0)), s);
@@ -63,13 +66,17 @@ static void test_identities(void)
 }
 
 /* sum over c of body(c), the bound variable made by the pool */
-static const Expr *sum_over(ExprPool *p, const Expr *extent, const Expr *(*body)(ExprPool *, const Expr *, const Expr *), const Expr *x)
+static const Expr *sum_over(ExprPool *p, const Expr *extent,
+                            const Expr *(*body)(ExprPool *, const Expr *, const Expr *), const Expr *x)
 {
     VarId c = expr_fresh_bound(p);
     return expr_reduce(p, EXPR_SUM, c, extent, body(p, expr_var(p, c, TYPE_INT), x));
 }
 
-static const Expr *body_product(ExprPool *p, const Expr *c, const Expr *x) { return expr_op2(p, EXPR_MUL, c, x); }
+static const Expr *body_product(ExprPool *p, const Expr *c, const Expr *x)
+{
+    return expr_op2(p, EXPR_MUL, c, x);
+}
 static const Expr *body_nested(ExprPool *p, const Expr *c, const Expr *x)
 {
     return expr_op2(p, EXPR_ADD, sum_over(p, expr_op2(p, EXPR_ADD, c, N(p, 1)), body_product, c), x);
@@ -154,7 +161,8 @@ static void test_order(void)
     for (int round = 0; round < 300; round++) {
         Arena *arena = arena_create();
         ExprPool *first = expr_pool_create(arena), *second = expr_pool_create(arena);
-        const Tree *a = tree_draw(arena, &random, TYPE_BOOL, 4, NULL), *b = tree_draw(arena, &random, TYPE_BOOL, 4, NULL);
+        const Tree *a = tree_draw(arena, &random, TYPE_BOOL, 4, NULL),
+                   *b = tree_draw(arena, &random, TYPE_BOOL, 4, NULL);
         const Expr *x = tree_build(first, a), *y = tree_build(first, b);
         const Expr *q = tree_build(second, b), *r = tree_build(second, a);
         Text one = {.arena = arena}, two = {.arena = arena};
@@ -166,7 +174,12 @@ static void test_order(void)
     }
 }
 
-typedef struct Seen { Arena *arena; uint32_t last; size_t count; bool in_order; } Seen;
+typedef struct Seen {
+    Arena *arena;
+    uint32_t last;
+    size_t count;
+    bool in_order;
+} Seen;
 
 static void visit(void *user, const Expr *e)
 {
@@ -198,7 +211,8 @@ static void test_sharing(void)
     VarId c = expr_fresh_bound(p);
     const Expr *y = expr_var(p, c, TYPE_INT);
     for (int k = 0; k < 100; k++)
-        y = expr_op2(p, EXPR_MAX, expr_op2(p, EXPR_MOD, y, N(p, 1000 + k)), expr_op2(p, EXPR_DIV, y, N(p, 2 + k)));
+        y = expr_op2(p, EXPR_MAX, expr_op2(p, EXPR_MOD, y, N(p, 1000 + k)),
+                     expr_op2(p, EXPR_DIV, y, N(p, 2 + k)));
     const Expr *sum = expr_reduce(p, EXPR_SUM, c, N(p, 10), y);
     CU_ASSERT_EQUAL(tree_eval(sum, vars).i, 45);
     Text more = {.arena = arena};

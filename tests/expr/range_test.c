@@ -7,8 +7,13 @@
 
 #include "tests.h"
 
-/* Bounds of the tree's variables, read by the range as ARG 2v (low) and 2v + 1 (high); SIZE_N does not vary. */
-typedef struct Box { ExprPool *pool; ExprValue lo[TREE_VARS], hi[TREE_VARS]; bool free[TREE_VARS]; } Box;
+/* Bounds of the tree's variables, read by the range as ARG 2v (low) and 2v + 1 (high); SIZE_N does not vary.
+ */
+typedef struct Box {
+    ExprPool *pool;
+    ExprValue lo[TREE_VARS], hi[TREE_VARS];
+    bool free[TREE_VARS];
+} Box;
 
 static ExprRange box_range(void *user, const Expr *e)
 {
@@ -17,7 +22,8 @@ static ExprRange box_range(void *user, const Expr *e)
         if (e->op == EXPR_VAR && e->index == (int)tree_var[v]) {
             if (box->free[v])
                 return (ExprRange){NULL, NULL};
-            return (ExprRange){expr_arg(box->pool, 2 * v, (ExprType)e->type), expr_arg(box->pool, 2 * v + 1, (ExprType)e->type)};
+            return (ExprRange){expr_arg(box->pool, 2 * v, (ExprType)e->type),
+                               expr_arg(box->pool, 2 * v + 1, (ExprType)e->type)};
         }
     return (ExprRange){e, e};
 }
@@ -37,7 +43,9 @@ static ExprValue bound(const Box *box, const Expr *e)
     return expr_eval(&eval, e);
 }
 
-typedef struct RangeTally { long points, wrong, boxes, exact, bounded; } RangeTally;
+typedef struct RangeTally {
+    long points, wrong, boxes, exact, bounded;
+} RangeTally;
 
 /* NaN compares with nothing: of a number it breaks no bound, of a condition it is just false. */
 static void check(const Expr *e, const Tree *tree, Box *box, RangeTally *tally)
@@ -65,7 +73,8 @@ static void check(const Expr *e, const Tree *tree, Box *box, RangeTally *tally)
                         tally->wrong += (range.lo && value.f < lo.f) || (range.hi && value.f > hi.f);
                     else
                         tally->wrong += (range.lo && value.i < lo.i) || (range.hi && value.i > hi.i);
-                    bool less = is_float ? value.f < least.f : value.i < least.i, more = is_float ? value.f > most.f : value.i > most.i;
+                    bool less = is_float ? value.f < least.f : value.i < least.i,
+                         more = is_float ? value.f > most.f : value.i > most.i;
                     least = !any || less ? value : least;
                     most = !any || more ? value : most;
                     any = true;
@@ -138,28 +147,35 @@ static void test_each_op(void)
                 const Expr *args[3] = {NULL};
                 int next_int = 0;
                 for (int k = 0; k < info->arity; k++) {
-                    char letter = info->signature[k] == 'n' ? (n == TYPE_INT ? 'i' : 'f') : info->signature[k];
+                    char letter =
+                        info->signature[k] == 'n' ? (n == TYPE_INT ? 'i' : 'f') : info->signature[k];
                     const Expr *v = expr_var(box.pool, tree_var[next_int % 3], TYPE_INT);
                     if (letter == 'i')
                         args[k] = v, next_int++;
                     else if (letter == 'f')
                         args[k] = k == 0 ? expr_var(box.pool, VAR_S, TYPE_FLOAT)
-                                         : expr_op1(box.pool, EXPR_TOFLOAT, expr_var(box.pool, tree_var[next_int++ % 3], TYPE_INT));
+                                         : expr_op1(box.pool, EXPR_TOFLOAT,
+                                                    expr_var(box.pool, tree_var[next_int++ % 3], TYPE_INT));
                     else
-                        args[k] = expr_op2(box.pool, EXPR_LE, v, expr_int(box.pool, random_between(&random, -3, 5))), next_int++;
+                        args[k] = expr_op2(box.pool, EXPR_LE, v,
+                                           expr_int(box.pool, random_between(&random, -3, 5))),
+                        next_int++;
                 }
-                const Expr *e = info->arity == 1   ? expr_op1(box.pool, (ExprOp)op, args[0])
-                                : info->arity == 2 ? expr_op2(box.pool, (ExprOp)op, args[0], args[1])
-                                                   : expr_op3(box.pool, (ExprOp)op, args[0], args[1], args[2]);
+                const Expr *e = info->arity == 1 ? expr_op1(box.pool, (ExprOp)op, args[0])
+                                : info->arity == 2
+                                    ? expr_op2(box.pool, (ExprOp)op, args[0], args[1])
+                                    : expr_op3(box.pool, (ExprOp)op, args[0], args[1], args[2]);
                 draw_box(&box, &random);
                 check(e, NULL, &box, &tally);
                 arena_destroy(arena);
             }
             CU_ASSERT_EQUAL(tally.wrong, 0);
-            /* loose only where a corner is not decided by the bounds: remainders, quotients by what varies, ... */
+            /* loose only where a corner is not decided by the bounds: remainders, quotients by what varies,
+             * ... */
             bool floats = n == TYPE_FLOAT && (op == EXPR_EQ || op == EXPR_NE); /* two grids that interleave */
-            bool loose = floats || op == EXPR_MOD || op == EXPR_DIV || op == EXPR_POW || op == EXPR_LOG || op == EXPR_LOG2 ||
-                         op == EXPR_SQRT || op == EXPR_RSQRT || op == EXPR_SIN || op == EXPR_COS;
+            bool loose = floats || op == EXPR_MOD || op == EXPR_DIV || op == EXPR_POW || op == EXPR_LOG ||
+                         op == EXPR_LOG2 || op == EXPR_SQRT || op == EXPR_RSQRT || op == EXPR_SIN ||
+                         op == EXPR_COS;
             if (!loose && tally.exact != tally.boxes)
                 printf("\n  %s: %ld of %ld exact", info->name, tally.exact, tally.boxes);
             CU_ASSERT(loose || tally.exact == tally.boxes);
@@ -207,7 +223,8 @@ static void test_reductions(void)
     for (int round = 0; round < 300; round++) {
         VarId c = expr_fresh_bound(p);
         const Expr *var = expr_var(p, c, TYPE_INT);
-        const Expr *body = expr_op2(p, EXPR_SUB, expr_op2(p, EXPR_MUL, i, var), expr_op2(p, EXPR_MAX, j, var));
+        const Expr *body =
+            expr_op2(p, EXPR_SUB, expr_op2(p, EXPR_MUL, i, var), expr_op2(p, EXPR_MAX, j, var));
         const Expr *extent = round % 2 ? expr_op2(p, EXPR_ADD, j, expr_int(p, 1)) : expr_int(p, 4);
         draw_box(&box, &random);
         check(expr_reduce(p, ops[round % 3], c, extent, body), NULL, &box, &tally);

@@ -23,7 +23,9 @@ enum { TREE_VARS = 4 };
 /* Variables of a tree: three int coordinates (VAR_I0, VAR_I1, VAR_J0 >= 0) and one float (VAR_S). */
 extern const VarId tree_var[TREE_VARS];
 
-typedef struct Random { uint64_t state; } Random;
+typedef struct Random {
+    uint64_t state;
+} Random;
 uint64_t random_next(Random *random);
 int64_t random_between(Random *random, int64_t lo, int64_t hi);
 

@@ -169,10 +169,20 @@ ExprValue tree_value(const Tree *t, const ExprValue *vars, bool *odd)
         x[k] = tree_value(t->args[k], vars, odd);
     bool floats = t->args[0]->type == TYPE_FLOAT;
     switch (t->op) {
-    case EXPR_SELECT: case EXPR_BSELECT: out = x[0].i ? x[1] : x[2]; break;
-    case EXPR_TOFLOAT: case EXPR_BTOF: out.f = (double)x[0].i; break;
-    case EXPR_TOINT: out.i = isnan(x[0].f) ? 0 : x[0].f >= 9.3e18 ? INT64_MAX : x[0].f <= -9.3e18 ? INT64_MIN : (int64_t)x[0].f; break;
-    case EXPR_LT: case EXPR_LE: case EXPR_EQ: case EXPR_NE:
+    case EXPR_SELECT:
+    case EXPR_BSELECT: out = x[0].i ? x[1] : x[2]; break;
+    case EXPR_TOFLOAT:
+    case EXPR_BTOF: out.f = (double)x[0].i; break;
+    case EXPR_TOINT:
+        out.i = isnan(x[0].f)       ? 0
+                : x[0].f >= 9.3e18  ? INT64_MAX
+                : x[0].f <= -9.3e18 ? INT64_MIN
+                                    : (int64_t)x[0].f;
+        break;
+    case EXPR_LT:
+    case EXPR_LE:
+    case EXPR_EQ:
+    case EXPR_NE:
         if (floats) {
             out.i = t->op == EXPR_LT   ? x[0].f < x[1].f
                     : t->op == EXPR_LE ? x[0].f <= x[1].f

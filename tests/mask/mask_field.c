@@ -5,7 +5,10 @@
 
 enum { ARG_I_LO = 0, ARG_I_HI = 3, ARG_J_LO = 6, ARG_J_HI = 9, ARG_ARRAYS = 12 };
 
-typedef struct Point { MaskField *field; int64_t i[SPEC_MAX_RANK], j[SPEC_MAX_RANK]; } Point;
+typedef struct Point {
+    MaskField *field;
+    int64_t i[SPEC_MAX_RANK], j[SPEC_MAX_RANK];
+} Point;
 
 Spec *mask_field_spec(Arena *arena, const char *text)
 {
@@ -51,12 +54,18 @@ static int64_t variable(const MaskField *f, int var)
     case VAR_H: return f->head;
     case VAR_G: return f->head;
     case VAR_SIZE_B: return 1;
-    case VAR_SIZE_H: case VAR_SIZE_G: return f->heads;
+    case VAR_SIZE_H:
+    case VAR_SIZE_G: return f->heads;
     case VAR_SIZE_M: return f->M;
     case VAR_SIZE_N: return f->N;
-    case VAR_SIZE_D: case VAR_SIZE_E: return 64;
-    case VAR_SIZE_M0: case VAR_SIZE_M1: case VAR_SIZE_M2: return f->m[var - VAR_SIZE_M0];
-    case VAR_SIZE_N0: case VAR_SIZE_N1: case VAR_SIZE_N2: return f->n[var - VAR_SIZE_N0];
+    case VAR_SIZE_D:
+    case VAR_SIZE_E: return 64;
+    case VAR_SIZE_M0:
+    case VAR_SIZE_M1:
+    case VAR_SIZE_M2: return f->m[var - VAR_SIZE_M0];
+    case VAR_SIZE_N0:
+    case VAR_SIZE_N1:
+    case VAR_SIZE_N2: return f->n[var - VAR_SIZE_N0];
     case VAR_OFFSET: return f->offset;
     default: abort(); /* a class or a range must not depend on it */
     }
@@ -85,7 +94,8 @@ static ExprValue point_leaf(void *user, const Expr *e, const ExprValue *args)
 static ExprRange array_range(void *user, const Expr *input)
 {
     MaskField *f = user;
-    int side = mask_array_side(f->spec, input) == MASK_SIDE_KEY, arg = ARG_ARRAYS + 4 * input->index + 2 * side;
+    int side = mask_array_side(f->spec, input) == MASK_SIDE_KEY,
+        arg = ARG_ARRAYS + 4 * input->index + 2 * side;
     return (ExprRange){expr_arg(f->spec->pool, arg, (ExprType)input->type),
                        expr_arg(f->spec->pool, arg + 1, (ExprType)input->type)};
 }
@@ -148,10 +158,11 @@ static void unflatten(int64_t index, const int64_t *extent, int rank, int64_t *a
     }
 }
 
-void mask_field_create(MaskField *f, Arena *arena, Spec *spec, const int64_t *m, const int64_t *n, int64_t offset,
-                       int64_t head, int64_t heads)
+void mask_field_create(MaskField *f, Arena *arena, Spec *spec, const int64_t *m, const int64_t *n,
+                       int64_t offset, int64_t head, int64_t heads)
 {
-    *f = (MaskField){.arena = arena, .spec = spec, .offset = offset, .head = head, .heads = heads, .M = 1, .N = 1};
+    *f = (MaskField){
+        .arena = arena, .spec = spec, .offset = offset, .head = head, .heads = heads, .M = 1, .N = 1};
     for (int a = 0; a < spec->rank; a++) {
         f->m[a] = m[a];
         f->n[a] = n[a];

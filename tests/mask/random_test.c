@@ -1,11 +1,15 @@
-/* Random predicates, params of any sign (zero and negative divisors among them): whatever is said must be true. */
+/* Random predicates, params of any sign (zero and negative divisors among them): whatever is said must be
+ * true. */
 #include <CUnit/CUnit.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "random_test.h"
 
-typedef struct Draw { Spec *spec; uint64_t state; } Draw;
+typedef struct Draw {
+    Spec *spec;
+    uint64_t state;
+} Draw;
 
 static int64_t draw(Draw *d, int64_t lo, int64_t hi)
 {
@@ -16,7 +20,10 @@ static int64_t draw(Draw *d, int64_t lo, int64_t hi)
     return lo + (int64_t)((x ^ x >> 31) % (uint64_t)(hi - lo + 1));
 }
 
-static const Expr *op2(Draw *d, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(d->spec->pool, op, a, b); }
+static const Expr *op2(Draw *d, ExprOp op, const Expr *a, const Expr *b)
+{
+    return expr_op2(d->spec->pool, op, a, b);
+}
 
 static const Expr *fixed(Draw *d)
 {
@@ -30,7 +37,9 @@ static const Expr *fixed(Draw *d)
 
 static const Expr *coordinate(Draw *d)
 {
-    return expr_var(d->spec->pool, (VarId)(draw(d, 0, 1) ? VAR_I0 + draw(d, 0, d->spec->rank - 1) : VAR_J0 + draw(d, 0, d->spec->rank - 1)),
+    return expr_var(d->spec->pool,
+                    (VarId)(draw(d, 0, 1) ? VAR_I0 + draw(d, 0, d->spec->rank - 1)
+                                          : VAR_J0 + draw(d, 0, d->spec->rank - 1)),
                     TYPE_INT);
 }
 
@@ -42,14 +51,16 @@ static const Expr *term(Draw *d, int depth)
     const Expr *a = term(d, depth - 1);
     switch (draw(d, 0, 9)) {
     case 0: return op2(d, EXPR_ADD, a, term(d, depth - 1));
-    case 1: case 2: return op2(d, EXPR_SUB, a, term(d, depth - 1));
+    case 1:
+    case 2: return op2(d, EXPR_SUB, a, term(d, depth - 1));
     case 3: return op2(d, EXPR_MUL, a, fixed(d));
     case 4: return op2(d, EXPR_DIV, a, fixed(d));
     case 5: return op2(d, EXPR_MOD, a, fixed(d));
     case 6: return op2(d, EXPR_MIN, a, term(d, depth - 1));
     case 7: return op2(d, EXPR_MAX, a, term(d, depth - 1));
     case 8: return expr_op1(pool, EXPR_ABS, a);
-    default: return expr_op3(pool, EXPR_SELECT, op2(d, EXPR_LT, term(d, 0), term(d, 0)), a, term(d, depth - 1));
+    default:
+        return expr_op3(pool, EXPR_SELECT, op2(d, EXPR_LT, term(d, 0), term(d, 0)), a, term(d, depth - 1));
     }
 }
 
@@ -62,12 +73,16 @@ static const Expr *predicate(Draw *d, int depth)
     switch (draw(d, 0, 6)) {
     case 0: return expr_op1(d->spec->pool, EXPR_NOT, op2(d, EXPR_AND, a, b));
     case 1: return expr_op3(d->spec->pool, EXPR_BSELECT, predicate(d, 0), a, b);
-    case 2: case 3: return op2(d, EXPR_OR, a, b);
+    case 2:
+    case 3: return op2(d, EXPR_OR, a, b);
     default: return op2(d, EXPR_AND, a, b);
     }
 }
 
-typedef struct Count { long tiles, wrong, outside, empty, empty_found, full, full_found; size_t largest; } Count;
+typedef struct Count {
+    long tiles, wrong, outside, empty, empty_found, full, full_found;
+    size_t largest;
+} Count;
 
 static void step(int64_t *at, const int64_t *extent, int rank, int64_t index)
 {
@@ -103,7 +118,8 @@ static void check(MaskField *f, int64_t m, int64_t n, Count *count)
                 f->j_lo[a] = at[a] * n;
                 f->j_hi[a] = (at[a] * n + n < f->n[a] ? at[a] * n + n : f->n[a]) - 1;
             }
-            bool may = mask_field_value(f, class.may), must = mask_field_value(f, class.must), any = false, all = true;
+            bool may = mask_field_value(f, class.may), must = mask_field_value(f, class.must), any = false,
+                 all = true;
             int64_t lo[2][3], hi[2][3];
             for (int a = 0; a < rank; a++) {
                 lo[0][a] = keys.lo[a] ? mask_field_value(f, keys.lo[a]) : INT64_MIN;
@@ -119,7 +135,8 @@ static void check(MaskField *f, int64_t m, int64_t n, Count *count)
                     bool inside = true;
                     for (int a = 0; a < rank; a++) {
                         i[a] += f->offset;
-                        inside &= i[a] >= f->i_lo[a] && i[a] <= f->i_hi[a] && j[a] >= f->j_lo[a] && j[a] <= f->j_hi[a];
+                        inside &= i[a] >= f->i_lo[a] && i[a] <= f->i_hi[a] && j[a] >= f->j_lo[a] &&
+                                  j[a] <= f->j_hi[a];
                     }
                     if (!inside)
                         continue;
@@ -127,7 +144,8 @@ static void check(MaskField *f, int64_t m, int64_t n, Count *count)
                     any |= visible;
                     all &= visible;
                     for (int a = 0; a < rank && visible; a++)
-                        count->outside += j[a] < lo[0][a] || j[a] >= hi[0][a] || i[a] < lo[1][a] || i[a] >= hi[1][a];
+                        count->outside +=
+                            j[a] < lo[0][a] || j[a] >= hi[0][a] || i[a] < lo[1][a] || i[a] >= hi[1][a];
                 }
             count->tiles++;
             count->empty += !any;
@@ -145,7 +163,10 @@ void test_random_masks(void)
     for (int round = 0; round < 900; round++) {
         Arena *arena = arena_create();
         Spec *spec = ARENA_NEW(arena, Spec);
-        *spec = (Spec){.arena = arena, .pool = expr_pool_create(arena), .rank = round % 4 == 3 ? 2 : 1, .param_count = 2};
+        *spec = (Spec){.arena = arena,
+                       .pool = expr_pool_create(arena),
+                       .rank = round % 4 == 3 ? 2 : 1,
+                       .param_count = 2};
         d.spec = spec;
         for (int k = 0; k < 2; k++)
             spec->params[k] = (SpecParam){.name = "p", .type = TYPE_INT, .value.i = draw(&d, -2, 9)};
@@ -160,12 +181,13 @@ void test_random_masks(void)
         if (count.wrong + count.outside > before && before < 5) {
             Text text = {.arena = arena};
             expr_print(&text, spec->mask, &(ExprNames){.rank = spec->rank});
-            printf("\n  wrong: %s with %ld, %ld", text.data, (long)spec->params[0].value.i, (long)spec->params[1].value.i);
+            printf("\n  wrong: %s with %ld, %ld", text.data, (long)spec->params[0].value.i,
+                   (long)spec->params[1].value.i);
         }
         arena_destroy(arena);
     }
-    printf(" %ld tiles, empty %ld of %ld, full %ld of %ld, at most %zu nodes ", count.tiles, count.empty_found, count.empty,
-           count.full_found, count.full, count.largest);
+    printf(" %ld tiles, empty %ld of %ld, full %ld of %ld, at most %zu nodes ", count.tiles,
+           count.empty_found, count.empty, count.full_found, count.full, count.largest);
     CU_ASSERT_EQUAL(count.wrong, 0);
     CU_ASSERT_EQUAL(count.outside, 0);
     CU_ASSERT(count.tiles > 30000);
