@@ -14,6 +14,7 @@ typedef struct Contract {
     TileType out;
     int x, y, lane;           /* x < 0: there is none */
     int block;
+    bool pairs;               /* bf16, two of y at a time */
     Point *at;                /* one a row of the block */
 } Contract;
 
@@ -28,6 +29,7 @@ static void contract_plan(Gen *g, Contract *c)
     c->vector = count_axis(a, c->lane) ? a : b;
     c->scalar = c->vector == a ? b : a;
     c->x = -1;
+    c->pairs = node_of(g, c->vector)->pair_axis == c->y;
     int best = -1;
     for (int k = 0; k < c->out.axis_count; k++) {
         int axis = c->out.axis[k];
@@ -129,11 +131,30 @@ static void finish_block(Gen *g, Contract *c, int rows, LLVMValueRef *acc)
             buffer_write(g, group->root[k], &c->at[0], running[k]);
 }
 
+/* One step of the sum for the whole block: next[i] = acc[i] + a * b(x + i, y). */
+static void emit_sum(Gen *g, Contract *c, int rows, const LLVMValueRef *acc, LLVMValueRef *next, bool single)
+{
+    bool shared = c->x < 0 || !inst_has_axis(c->vector, c->x), swapped = c->vector != c->head->args[0];
+    /* A table of rows along y gives the same row to the whole block. */
+    bool same_row = node_of(g, c->scalar)->home == HOME_ROWS && node_of(g, c->scalar)->lane == c->x;
+    LLVMValueRef v = NULL, row = NULL;
+    for (int i = 0; i < rows; i++) {
+        Point *p = &c->at[i];
+        if (!v || !shared)
+            v = point_eval(g, p, c->vector);
+        if (same_row && row)
+            point_remember(g, p, c->scalar, true, row);
+        LLVMValueRef s = c->pairs ? pair_scalar(g, c->scalar, p, single) : point_eval(g, p, c->scalar);
+        if (same_row)
+            row = rows_pointer(g, c->scalar, p);
+        next[i] = c->pairs ? pair_dot(g, acc[i], v, s) : accumulate(g, c->head, acc[i], swapped ? s : v, swapped ? v : s, p->width);
+    }
+}
+
 static void emit_rows(Gen *g, Contract *c, LLVMValueRef x0, int rows)
 {
-    int outer = c->at[0].memo_count;
+    int outer = c->at[0].memo_count, inner[BLOCK_MAX];
     LLVMValueRef acc[BLOCK_MAX];
-    int width = c->at[0].width;
     for (int i = 0; i < rows; i++) {
         if (i > 0)
             c->at[i] = c->at[0];
@@ -145,31 +166,30 @@ static void emit_rows(Gen *g, Contract *c, LLVMValueRef x0, int rows)
             p->coord[c->x] = LLVMBuildNSWAdd(g->b, x0, const_i64(g, i), "");
         acc[i] = start_value(g, c, p);
         point_hoist(g, p, c->head);
+        inner[i] = p->memo_count;
     }
-    Loop loop = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, c->y)), 1, false, acc, rows);
-    set_coord(c, rows, c->y, loop.index);
-    bool shared = c->x < 0 || !inst_has_axis(c->vector, c->x);
-    LLVMValueRef v = NULL, row = NULL;
-    for (int i = 0; i < rows; i++) {
-        Point *p = &c->at[i];
-        if (!v || !shared)
-            v = point_eval(g, p, c->vector);
-        /* A table of rows along y gives the same row to the whole block. */
-        bool same_row = node_of(g, c->scalar)->home == HOME_ROWS && node_of(g, c->scalar)->lane == c->x;
-        if (same_row && row)
-            point_remember(g, p, c->scalar, true, row);
-        LLVMValueRef s = point_eval(g, p, c->scalar);
-        if (same_row)
-            row = rows_pointer(g, c->scalar, p);
-        bool swapped = c->vector != c->head->args[0];
-        acc[i] = accumulate(g, c->head, loop.carried[i], swapped ? s : v, swapped ? v : s, width);
+    int64_t extent = axis_extent(g, c->y), tail = 0, step = 1;
+    if (c->pairs) { /* the last one alone where its pair would be past the row's end */
+        step = 2;
+        tail = node_of(g, c->scalar)->pair_rows ? extent % 2 : 0;
     }
-    loop_end(g, &loop, acc);
+    if (extent - tail > 0) {
+        Loop loop = loop_begin(g, const_i64(g, 0), const_i64(g, extent - tail), step, false, acc, rows);
+        set_coord(c, rows, c->y, loop.index);
+        emit_sum(g, c, rows, loop.carried, acc, false);
+        loop_end(g, &loop, acc);
+        for (int i = 0; i < rows; i++) {
+            acc[i] = loop.carried[i];
+            c->at[i].memo_count = inner[i];
+        }
+    }
+    if (tail) {
+        set_coord(c, rows, c->y, const_i64(g, extent - 1));
+        emit_sum(g, c, rows, acc, acc, true);
+    }
     set_coord(c, rows, c->y, NULL);
-    for (int i = 0; i < rows; i++) {
-        acc[i] = loop.carried[i];
+    for (int i = 0; i < rows; i++)
         c->at[i].memo_count = outer;
-    }
     finish_block(g, c, rows, acc);
     c->at[0].memo_count = outer;
     if (c->x >= 0)

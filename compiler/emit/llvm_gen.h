@@ -39,6 +39,7 @@ typedef struct Node {
     int64_t stride[PROGRAM_MAX_AXES]; /* elements */
     ElemType store;        /* element type in the buffer: F32, I64, BOOL, BF16 (pairs only) */
     int pair_axis;         /* >= 0: BF16, two neighbours along this axis share a 32-bit element */
+    bool pair_rows;        /* HOME_ROWS of bf16, read in pairs along the row */
     int64_t bytes, offset; /* in scratch; offset < 0: on the stack */
     struct Node *alias;    /* shares the buffer of this one */
     LLVMValueRef base;     /* pointer; HOME_SCALAR: the value or the var's slot; HOME_ROWS: the pointer table */
@@ -56,6 +57,7 @@ typedef struct Group {
     Inst *before;          /* a set of the variable contracted into, done on the way */
     TileType axes;         /* iteration space */
     int reduce_axis;       /* -1: none */
+    int pair_axis;         /* of members kept in pairs, -1: none */
     int lane;
     int ordinal;
     int first, last;       /* positions */
@@ -207,6 +209,7 @@ void masked_scatter(Gen *g, LLVMValueRef value, LLVMValueRef addresses, LLVMValu
 
 /* llvm_tensor.c: tensors of the launch */
 LLVMValueRef tensor_read(Gen *g, const Inst *load, Point *p);
+LLVMValueRef tensor_bits(Gen *g, const Inst *load, Point *p); /* as stored */
 void tensor_write(Gen *g, const Inst *store, Point *p);
 LLVMValueRef rows_read(Gen *g, const Inst *inst, Point *p);
 LLVMValueRef rows_pointer(Gen *g, const Inst *inst, Point *p);
@@ -215,6 +218,12 @@ void rows_build(Gen *g, Inst *load);
 LLVMValueRef tensor_address(Gen *g, const Inst *inst, Point *p);
 LLVMValueRef tensor_decode(Gen *g, LLVMValueRef stored, ElemType elem);
 LLVMValueRef tensor_encode(Gen *g, LLVMValueRef value, ElemType elem);
+
+/* llvm_pairs.c: bf16 pairs */
+void plan_pairs(Gen *g);
+LLVMValueRef pair_join(Gen *g, LLVMValueRef low, LLVMValueRef high);
+LLVMValueRef pair_dot(Gen *g, LLVMValueRef acc, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef pair_scalar(Gen *g, const Inst *scalar, Point *p, bool single);
 
 /* llvm_transpose.c: tiles whose lanes run across the tensor's rows */
 void transpose_load(Gen *g, Inst *load, int unit);

@@ -108,6 +108,9 @@ static bool may_join(Gen *g, const Group *group, const Inst *inst)
         for (int k = 0; k < group->count; k++) /* the group's loads come at their own points */
             if (group->root[k]->op != TILE_STORE && plan_reads(g, group->root[k], test_reads_store, &(GroupTest){g, &(Group){.root = {(Inst *)inst}, .count = 1}}))
                 return false;
+    int pair = node_of(g, inst)->pair_axis;
+    if (pair >= 0 && (group->head || (group->pair_axis >= 0 && group->pair_axis != pair)))
+        return false;
     if (inst->op == TILE_REDUCE) {
         if (group->reduce_axis >= 0 && group->reduce_axis != inst->axis)
             return false;
@@ -120,10 +123,39 @@ static bool may_join(Gen *g, const Group *group, const Inst *inst)
 static void add_root(Gen *g, Group *group, Inst *inst)
 {
     group->root[group->count++] = inst;
-    group->last = node_of(g, inst)->position;
+    if (node_of(g, inst)->pair_axis >= 0)
+        group->pair_axis = node_of(g, inst)->pair_axis;
     if (inst->op == TILE_REDUCE)
         group->reduce_axis = inst->axis;
     node_of(g, inst)->group = group->ordinal;
+}
+
+/* What an earlier group could not know, or might have known another value of. */
+static bool test_unknown(const void *user, const Inst *read)
+{
+    const GroupTest *t = user;
+    const Node *n = node_of(t->g, read);
+    if (read->op == TILE_VAR || (read->op == TILE_LOAD && n->home == HOME_INLINE))
+        return true;
+    if (in_group(t->group, read))
+        return false;
+    return n->position > t->group->last || (n->group >= 0 && t->g->groups[n->group].last > t->group->last);
+}
+
+/* A map whose operands were all known to an earlier group of the block runs with it, and finds them in registers. */
+static bool join_earlier(Gen *g, const Block *block, int first, Inst *inst)
+{
+    for (int k = g->group_count - 1; k >= first && inst->op == TILE_MAP; k--) {
+        Group *group = &g->groups[k];
+        const Inst *member = group->head ? group->head : group->root[0];
+        GroupTest test = {g, group};
+        if (member->parent != block || !plan_reads(g, inst, test_made_here, &test) || !may_join(g, group, inst)
+            || plan_reads(g, inst, test_unknown, &test))
+            continue;
+        add_root(g, group, inst);
+        return true;
+    }
+    return false;
 }
 
 static Group *open_group(Gen *g, Inst *inst, TileType axes, int lane)
@@ -135,7 +167,7 @@ static Group *open_group(Gen *g, Inst *inst, TileType axes, int lane)
     }
     Group *group = &g->groups[g->group_count];
     int position = node_of(g, inst)->position;
-    *group = (Group){.axes = axes, .reduce_axis = -1, .lane = lane, .ordinal = g->group_count++, .first = position, .last = position};
+    *group = (Group){.axes = axes, .reduce_axis = -1, .pair_axis = -1, .lane = lane, .ordinal = g->group_count++, .first = position, .last = position};
     return group;
 }
 
@@ -207,9 +239,13 @@ void plan_groups(Gen *g, const Block *block)
             group->last = node_of(g, inst)->position;
             node_of(g, inst)->group = open = group->ordinal;
         } else if (is_root(g, inst)) {
-            if (!group || !may_join(g, group, inst))
+            if (!group || !may_join(g, group, inst)) {
+                if (join_earlier(g, block, first, inst))
+                    continue;
                 group = open_group(g, inst, plan_space(inst), root_lane(g, inst));
+            }
             add_root(g, group, inst);
+            group->last = node_of(g, inst)->position;
             open = group->ordinal;
         } else if (group && !may_pass(g, group, inst)) {
             open = -1;

@@ -92,6 +92,8 @@ static LLVMValueRef element_index(Gen *g, const Node *n, const Inst *inst, const
     for (int a = 0; a < inst->type.axis_count; a++) {
         int axis = inst->type.axis[a];
         LLVMValueRef coord = p->coord[axis];
+        if (axis == n->pair_axis)
+            coord = LLVMBuildAShr(g->b, coord, const_i64(g, 1), "");
         if (n->stride[axis] != 1)
             coord = LLVMBuildNSWMul(g->b, coord, const_i64(g, n->stride[axis]), "");
         index = LLVMBuildNSWAdd(g->b, index, coord, "");
@@ -126,7 +128,7 @@ static unsigned vector_align(ElemType store, int width)
 LLVMValueRef buffer_read(Gen *g, const Inst *inst, Point *p)
 {
     Node *n = node_of(g, inst);
-    LLVMTypeRef elem = elem_llvm(g, n->store);
+    LLVMTypeRef elem = n->pair_axis >= 0 ? g->i32 : elem_llvm(g, n->store);
     LLVMValueRef address = address_at(g, buffer_base(g, n), elem, element_index(g, n, inst, p)), v;
     if (!has_lanes(inst, p)) {
         v = masked_load(g, elem, address, NULL, elem_align(n->store));
@@ -145,7 +147,7 @@ LLVMValueRef buffer_read(Gen *g, const Inst *inst, Point *p)
 void buffer_write(Gen *g, const Inst *inst, Point *p, LLVMValueRef value)
 {
     Node *n = node_of(g, inst);
-    LLVMTypeRef elem = elem_llvm(g, n->store);
+    LLVMTypeRef elem = n->pair_axis >= 0 ? g->i32 : elem_llvm(g, n->store);
     LLVMValueRef address = address_at(g, buffer_base(g, n), elem, element_index(g, n, inst, p));
     bool lanes = has_lanes(inst, p);
     if (n->store == ELEM_TYPE_I64)

@@ -218,17 +218,17 @@ typedef struct Nest {
     Inst *reduces[GROUP_MAX];
     int reduce_count;
     int axes[TILE_MAX_AXES + 1], axis_count; /* outside in */
-    Point p;
+    Point p[2];                              /* two neighbours along the pair axis, where there is one */
+    int halves;                              /* of them in use */
 } Nest;
 
 static void nest_finish_reduces(Gen *g, Nest *nest, LLVMValueRef *values)
 {
-    Point *p = &nest->p;
     bool across = nest->group->reduce_axis == nest->group->lane;
     for (int k = 0; k < nest->reduce_count; k++) {
         Inst *reduce = nest->reduces[k];
         LLVMValueRef v = values[k];
-        Point q = *p;
+        Point q = nest->p[0];
         q.coord[reduce->axis] = NULL;
         if (across) {
             v = reduce_across(g, reduce, v);
@@ -241,57 +241,103 @@ static void nest_finish_reduces(Gen *g, Nest *nest, LLVMValueRef *values)
     }
 }
 
+/* The bf16 bits of a member kept in pairs. */
+static LLVMValueRef root_bits(Gen *g, Point *p, Inst *root)
+{
+    LLVMValueRef bits;
+    if (root->op == TILE_LOAD) {
+        bits = tensor_bits(g, root, p);
+    } else {
+        LLVMValueRef v = splat(g, point_compute(g, p, root), p->width);
+        bits = float_to_bits16(g, v, ELEM_TYPE_BF16);
+    }
+    return splat(g, bits, p->width);
+}
+
+static void nest_pair(Gen *g, Nest *nest, Inst *root)
+{
+    LLVMValueRef low = root_bits(g, &nest->p[0], root), high = NULL;
+    if (nest->halves == 2)
+        high = root_bits(g, &nest->p[1], root);
+    buffer_write(g, root, &nest->p[0], pair_join(g, low, high));
+}
+
 static void nest_body(Gen *g, Nest *nest, LLVMValueRef *carried)
 {
-    Point *p = &nest->p;
-    int at = 0;
     bool across = nest->group->reduce_axis == nest->group->lane;
+    int at = 0;
     for (int k = 0; k < nest->group->count; k++) {
         Inst *root = nest->group->root[k];
-        if (root->op != TILE_REDUCE) {
-            point_root(g, p, root, NULL);
+        if (node_of(g, root)->pair_axis >= 0 && node_of(g, root)->home == HOME_BUFFER) {
+            nest_pair(g, nest, root);
             continue;
         }
-        LLVMValueRef mask = across ? tail_mask(g, p) : NULL, before = carried[at];
-        point_root(g, p, root, &carried[at]);
-        if (mask)
-            carried[at] = LLVMBuildSelect(g->b, mask, carried[at], before, "");
-        at++;
+        for (int h = 0; h < nest->halves; h++) {
+            Point *p = &nest->p[h];
+            if (root->op != TILE_REDUCE) {
+                point_root(g, p, root, NULL);
+                continue;
+            }
+            LLVMValueRef mask = across ? tail_mask(g, p) : NULL, before = carried[at];
+            point_root(g, p, root, &carried[at]);
+            if (mask)
+                carried[at] = LLVMBuildSelect(g->b, mask, carried[at], before, "");
+        }
+        at += root->op == TILE_REDUCE;
     }
+}
+
+static void nest_level(Gen *g, Nest *nest, int level, LLVMValueRef *carried);
+
+/* One loop over part of an axis; `values` are carried round it. */
+static void nest_loop(Gen *g, Nest *nest, int level, int64_t lo, int64_t hi, int64_t step, LLVMValueRef *values, int count, LLVMValueRef *carried)
+{
+    int axis = nest->axes[level], memo[2] = {nest->p[0].memo_count, nest->p[1].memo_count};
+    if (lo >= hi)
+        return;
+    Loop loop = loop_begin(g, const_i64(g, lo), const_i64(g, hi), step, false, values, count);
+    nest->p[0].coord[axis] = nest->p[1].coord[axis] = loop.index;
+    if (axis == nest->group->pair_axis)
+        nest->p[1].coord[axis] = LLVMBuildNSWAdd(g->b, loop.index, const_i64(g, 1), "");
+    for (int k = 0; k < count; k++)
+        values[k] = loop.carried[k];
+    nest_level(g, nest, level + 1, count ? values : carried);
+    for (int h = 0; h < 2; h++)
+        nest->p[h].memo_count = memo[h];
+    loop_end(g, &loop, values);
+    for (int k = 0; k < count; k++)
+        values[k] = loop.carried[k];
+    nest->p[0].coord[axis] = nest->p[1].coord[axis] = NULL;
 }
 
 static void nest_level(Gen *g, Nest *nest, int level, LLVMValueRef *carried)
 {
     Group *group = nest->group;
-    Point *p = &nest->p;
     if (level == nest->axis_count) {
         nest_body(g, nest, carried);
         return;
     }
-    int memo = p->memo_count, axis = nest->axes[level];
-    for (int k = 0; k < group->count; k++)
-        point_hoist(g, p, group->root[k]);
+    int axis = nest->axes[level], memo[2] = {nest->p[0].memo_count, nest->p[1].memo_count}, count = 0;
+    for (int h = 0; h < nest->halves; h++)
+        for (int k = 0; k < group->count; k++)
+            point_hoist(g, &nest->p[h], group->root[k]);
     LLVMValueRef values[GROUP_MAX];
-    int count = 0;
     if (axis == group->reduce_axis)
         for (; count < nest->reduce_count; count++)
-            values[count] = reduce_identity(g, nest->reduces[count], p->width);
-    if (axis_extent(g, axis) > 0) {
-        Loop loop = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, axis)), axis == group->lane ? p->width : 1, false, values, count);
-        p->coord[axis] = loop.index;
-        int inner = p->memo_count;
-        for (int k = 0; k < count; k++)
-            values[k] = loop.carried[k];
-        nest_level(g, nest, level + 1, count ? values : carried);
-        p->memo_count = inner;
-        loop_end(g, &loop, values);
-        for (int k = 0; k < count; k++)
-            values[k] = loop.carried[k];
+            values[count] = reduce_identity(g, nest->reduces[count], nest->p[0].width);
+    int64_t extent = axis_extent(g, axis);
+    if (axis == group->pair_axis) {
+        nest->halves = 2;
+        nest_loop(g, nest, level, 0, extent / 2 * 2, 2, values, count, carried);
+        nest->halves = 1;
+        nest_loop(g, nest, level, extent / 2 * 2, extent, 2, values, count, carried);
+    } else {
+        nest_loop(g, nest, level, 0, extent, axis == group->lane ? nest->p[0].width : 1, values, count, carried);
     }
-    p->coord[axis] = NULL;
     if (count)
         nest_finish_reduces(g, nest, values);
-    p->memo_count = memo;
+    for (int h = 0; h < 2; h++)
+        nest->p[h].memo_count = memo[h];
 }
 
 /* Lanes apart in memory cost a scalar access each: nothing is gained by taking many. */
@@ -322,8 +368,8 @@ void nest_emit(Gen *g, Group *group)
     nest->axes[nest->axis_count++] = group->lane;
     if (group->reduce_axis >= 0 && group->reduce_axis != group->lane)
         nest->axes[nest->axis_count++] = group->reduce_axis;
-    nest->p.lane = group->lane;
-    nest->p.width = lane_width(g, group->lane, vectors);
-    nest->p.group = group->ordinal;
+    nest->halves = group->pair_axis >= 0 ? 2 : 1;
+    for (int h = 0; h < 2; h++)
+        nest->p[h] = (Point){.lane = group->lane, .width = lane_width(g, group->lane, vectors), .group = group->ordinal};
     nest_level(g, nest, 0, NULL);
 }

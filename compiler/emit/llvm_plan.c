@@ -117,10 +117,12 @@ static void stretch_inline(Gen *g)
         const Node *n = node_of(g, inst);
         if (n->home != HOME_INLINE && n->home != HOME_REGISTER)
             continue;
+        /* What exists only in its group reads only there. */
+        int until = n->home == HOME_REGISTER ? g->groups[n->group].last : n->last_use;
         for (int a = 0; a <= inst->arg_count; a++) {
             const Inst *read = a < inst->arg_count ? inst->args[a] : inst->guard;
-            if (read && node_of(g, read)->last_use < n->last_use)
-                node_of(g, read)->last_use = n->last_use;
+            if (read && node_of(g, read)->last_use < until)
+                node_of(g, read)->last_use = until;
         }
     }
 }
@@ -359,6 +361,8 @@ static bool can_be_rows(Gen *g, const Inst *load)
 {
     const Node *n = node_of(g, load);
     int unit = plan_unit_axis(g, load);
+    if (n->pair_rows)
+        return true;
     if (unit < 0 || unit != n->lane || load->type.axis_count < 1 || g->program->tensors[load->tensor].elem != ELEM_TYPE_F32)
         return false;
     return !(load->guard && inst_has_axis(load->guard, unit));
@@ -413,6 +417,7 @@ void plan_phase(Gen *g, const Phase *phase)
     score_lanes(g);
     for (int k = 0; k < g->inst_count; k++)
         node_of(g, g->order[k])->lane = choose_lane(g, g->order[k]);
+    plan_pairs(g);
     for (int k = 0; k < g->inst_count; k++)
         node_of(g, g->order[k])->home = choose_home(g, g->order[k]);
     plan_groups(g, phase->body);

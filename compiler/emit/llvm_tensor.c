@@ -96,6 +96,11 @@ static LLVMValueRef access_mask(Gen *g, const Inst *inst, Point *p)
 
 LLVMValueRef tensor_read(Gen *g, const Inst *load, Point *p)
 {
+    return tensor_decode(g, tensor_bits(g, load, p), g->program->tensors[load->tensor].elem);
+}
+
+LLVMValueRef tensor_bits(Gen *g, const Inst *load, Point *p)
+{
     ElemType elem = g->program->tensors[load->tensor].elem;
     LLVMTypeRef type = elem_llvm(g, elem);
     unsigned align = tensor_align(g, load->tensor);
@@ -104,16 +109,16 @@ LLVMValueRef tensor_read(Gen *g, const Inst *load, Point *p)
         LLVMValueRef address = tensor_address(g, load, p);
         if (mask)
             address = LLVMBuildSelect(g->b, mask, address, g->zero_row, "");
-        return tensor_decode(g, masked_load(g, type, address, NULL, align), elem);
+        return masked_load(g, type, address, NULL, align);
     }
     LLVMTypeRef vector = vector_of(g, type, p->width);
     if (plan_unit_axis(g, load) == p->lane) {
         Point first = point_scalar(p);
-        return tensor_decode(g, masked_load(g, vector, tensor_address(g, load, &first), mask, align), elem);
+        return masked_load(g, vector, tensor_address(g, load, &first), mask, align);
     }
     LLVMValueRef offsets = splat(g, element_offset(g, load, p), p->width);
     LLVMValueRef addresses = address_at(g, tensor_base(g, load->tensor), type, offsets);
-    return tensor_decode(g, masked_gather(g, vector, addresses, mask, align), elem);
+    return masked_gather(g, vector, addresses, mask, align);
 }
 
 void tensor_write(Gen *g, const Inst *store, Point *p)

@@ -45,19 +45,21 @@ static void turn(Gen *g, LLVMValueRef square)
     LLVMBuildCall2(g->b, LLVMGlobalGetValueType(fn), fn, &square, 1, "");
 }
 
+/* With pairs a column is two neighbours of the contiguous axis, 16 bits each. */
 /* Loops around one square: every other axis, then blocks of the lane axis, then of the contiguous one. */
 typedef struct Squares {
     Loop loops[TILE_MAX_AXES];
     int count, lane, unit;
-    LLVMValueRef row, column; /* first of the square */
+    int per_column;           /* elements: 2 for pairs */
+    LLVMValueRef row, column; /* first elements of the square */
     LLVMValueRef store;       /* the small array */
     Point p;
 } Squares;
 
-static Squares squares_begin(Gen *g, const Inst *inst, int unit, int lane)
+static Squares squares_begin(Gen *g, const Inst *inst, int unit, int lane, int per_column)
 {
     TileType space = plan_space(inst);
-    Squares q = {.lane = lane, .unit = unit, .p = {.lane = -1, .group = -1}};
+    Squares q = {.lane = lane, .unit = unit, .per_column = per_column, .p = {.lane = -1, .group = -1}};
     LLVMValueRef zero = const_i64(g, 0);
     for (int a = 0; a < space.axis_count; a++) {
         int axis = space.axis[a];
@@ -68,7 +70,7 @@ static Squares squares_begin(Gen *g, const Inst *inst, int unit, int lane)
     }
     q.loops[q.count] = loop_begin(g, zero, const_i64(g, axis_extent(g, lane)), g->lanes, false, NULL, 0);
     q.row = q.loops[q.count++].index;
-    q.loops[q.count] = loop_begin(g, zero, const_i64(g, axis_extent(g, unit)), g->lanes, false, NULL, 0);
+    q.loops[q.count] = loop_begin(g, zero, const_i64(g, axis_extent(g, unit)), (int64_t)g->lanes * per_column, false, NULL, 0);
     q.column = q.loops[q.count++].index;
     q.store = gen_alloca(g, g->i32, (int64_t)g->lanes * g->lanes, 64);
     return q;
@@ -85,13 +87,15 @@ static LLVMValueRef square_row(Gen *g, const Squares *q, LLVMValueRef k)
     return address_at(g, q->store, g->i32, LLVMBuildMul(g->b, k, const_i64(g, g->lanes), ""));
 }
 
-/* Rows or columns of this square that exist. */
-static LLVMValueRef square_count(Gen *g, LLVMValueRef first, int axis)
+/* Rows or columns of this square that exist, `each` elements apart. */
+static LLVMValueRef square_count(Gen *g, LLVMValueRef first, int axis, int each)
 {
     LLVMValueRef lanes = const_i64(g, g->lanes);
-    if (axis_extent(g, axis) % g->lanes == 0)
+    if (axis_extent(g, axis) % (g->lanes * each) == 0)
         return lanes;
-    LLVMValueRef left = LLVMBuildSub(g->b, const_i64(g, axis_extent(g, axis)), first, "");
+    LLVMValueRef left = LLVMBuildSub(g->b, const_i64(g, axis_extent(g, axis) + each - 1), first, "");
+    if (each == 2)
+        left = LLVMBuildAShr(g->b, left, const_i64(g, 1), "");
     return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, left, lanes, ""), left, lanes, "");
 }
 
@@ -101,7 +105,7 @@ static LLVMValueRef stand_at_row(Gen *g, Squares *q, LLVMValueRef row)
     q->p.memo_count = 0;
     q->p.coord[q->lane] = LLVMBuildAdd(g->b, q->row, row, "");
     q->p.coord[q->unit] = q->column;
-    Point columns = {.lane = q->unit, .width = g->lanes};
+    Point columns = {.lane = q->unit, .width = g->lanes * q->per_column};
     columns.coord[q->unit] = q->column;
     return tail_mask(g, &columns);
 }
@@ -112,7 +116,8 @@ void transpose_load(Gen *g, Inst *load, int unit)
     ElemType elem = g->program->tensors[load->tensor].elem;
     LLVMTypeRef lanes_i32 = vector_of(g, g->i32, g->lanes);
     unsigned align = (unsigned)elem_type_size(elem);
-    Squares q = squares_begin(g, load, unit, n->lane);
+    int each = n->pair_axis == unit ? 2 : 1;
+    Squares q = squares_begin(g, load, unit, n->lane, each);
 
     LLVMValueRef zero = const_i64(g, 0);
     Loop rows = loop_begin(g, zero, const_i64(g, g->lanes), 1, false, NULL, 0);
@@ -121,21 +126,21 @@ void transpose_load(Gen *g, Inst *load, int unit)
     if (load->guard)
         exists = LLVMBuildAnd(g->b, exists, point_eval(g, &q.p, load->guard), "");
     LLVMValueRef address = LLVMBuildSelect(g->b, exists, tensor_address(g, load, &q.p), g->zero_row, "");
-    LLVMValueRef v = masked_load(g, vector_of(g, elem_llvm(g, elem), g->lanes), address, mask, align);
-    v = LLVMBuildBitCast(g->b, tensor_decode(g, v, elem), lanes_i32, "");
+    LLVMValueRef v = masked_load(g, vector_of(g, elem_llvm(g, elem), g->lanes * each), address, mask, align);
+    v = LLVMBuildBitCast(g->b, each == 2 ? v : tensor_decode(g, v, elem), lanes_i32, "");
     masked_store(g, v, square_row(g, &q, rows.index), NULL, 4 * (unsigned)g->lanes);
     loop_end(g, &rows, NULL);
 
     turn(g, q.store);
-    Loop columns = loop_begin(g, zero, square_count(g, q.column, unit), 1, false, NULL, 0);
+    Loop columns = loop_begin(g, zero, square_count(g, q.column, unit, each), 1, false, NULL, 0);
     Point p = q.p;
     p.memo_count = 0;
     p.lane = n->lane;
     p.width = g->lanes;
     p.coord[n->lane] = q.row;
-    p.coord[unit] = LLVMBuildAdd(g->b, q.column, columns.index, "");
+    p.coord[unit] = LLVMBuildAdd(g->b, q.column, LLVMBuildMul(g->b, columns.index, const_i64(g, each), ""), "");
     v = masked_load(g, lanes_i32, square_row(g, &q, columns.index), NULL, 4 * (unsigned)g->lanes);
-    if (elem != ELEM_TYPE_I32)
+    if (elem != ELEM_TYPE_I32 && each == 1)
         v = LLVMBuildBitCast(g->b, v, vector_of(g, g->f32, g->lanes), "");
     buffer_write(g, load, &p, v);
     loop_end(g, &columns, NULL);
@@ -149,10 +154,10 @@ void transpose_store(Gen *g, Inst *store, int unit)
     ElemType elem = g->program->tensors[store->tensor].elem;
     LLVMTypeRef lanes_i32 = vector_of(g, g->i32, g->lanes);
     int lane = node_of(g, value)->lane >= 0 && same_axes(&value->type, &space) ? node_of(g, value)->lane : plan_lane_of_type(g, &space);
-    Squares q = squares_begin(g, store, unit, lane);
+    Squares q = squares_begin(g, store, unit, lane, 1);
 
     LLVMValueRef zero = const_i64(g, 0);
-    Loop columns = loop_begin(g, zero, square_count(g, q.column, unit), 1, false, NULL, 0);
+    Loop columns = loop_begin(g, zero, square_count(g, q.column, unit, 1), 1, false, NULL, 0);
     Point p = q.p;
     p.lane = lane;
     p.width = g->lanes;
@@ -166,7 +171,7 @@ void transpose_store(Gen *g, Inst *store, int unit)
     loop_end(g, &columns, NULL);
 
     turn(g, q.store);
-    Loop rows = loop_begin(g, zero, square_count(g, q.row, lane), 1, false, NULL, 0);
+    Loop rows = loop_begin(g, zero, square_count(g, q.row, lane, 1), 1, false, NULL, 0);
     LLVMValueRef mask = stand_at_row(g, &q, rows.index);
     LLVMBasicBlockRef after = NULL;
     if (store->guard) {
