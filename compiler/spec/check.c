@@ -1,4 +1,5 @@
-/* AST -> Spec: the attention asked for, its settings, its items in their order, and what is worth a warning. */
+/* AST -> Spec: the attention asked for, its settings, its items in their order, and what is worth a
+ * warning. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +27,14 @@ static const Node *find_attention(Diag *diag, const Node *file, const char *name
             found = node;
     }
     if (!all) {
-        diag_fix(diag, diag_error(diag, file->span, "no-attention", "this file has no attention"), "attention NAME { mask j <= i }");
+        diag_fix(diag, diag_error(diag, file->span, "no-attention", "this file has no attention"),
+                 "attention NAME { mask j <= i }");
         return NULL;
     }
     if (name && !found) {
         const char *near = diag_nearest(name, names, count);
-        Message *m = diag_error(diag, SPAN_NONE, "unknown-name", "there is no attention '%s' in this file", name);
+        Message *m =
+            diag_error(diag, SPAN_NONE, "unknown-name", "there is no attention '%s' in this file", name);
         if (near)
             diag_fix(diag, m, "did you mean '%s'?", near);
         else
@@ -39,7 +42,9 @@ static const Node *find_attention(Diag *diag, const Node *file, const char *name
         return NULL;
     }
     if (!name && all > 1) {
-        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-name", "this file has %d attentions; say which one is meant", all),
+        diag_fix(diag,
+                 diag_error(diag, SPAN_NONE, "unknown-name",
+                            "this file has %d attentions; say which one is meant", all),
                  "one of: %s", list.data);
         return NULL;
     }
@@ -56,7 +61,8 @@ static void take_axes(Checker *c, const Node *attention)
     if (!axes)
         return;
     if (axes->count > SPEC_MAX_RANK) {
-        check_error(c, axes->span, "too-large", "an index space has at most %d axes, not %d", SPEC_MAX_RANK, axes->count);
+        check_error(c, axes->span, "too-large", "an index space has at most %d axes, not %d", SPEC_MAX_RANK,
+                    axes->count);
         return;
     }
     spec->rank = axes->count;
@@ -64,7 +70,8 @@ static void take_axes(Checker *c, const Node *attention)
         spec->axis_names[a] = axes->child[a]->name;
         for (int b = 0; b < a; b++)
             if (!strcmp(spec->axis_names[a], spec->axis_names[b]))
-                check_error(c, axes->child[a]->span, "duplicate-name", "two axes are named '%s'", spec->axis_names[a]);
+                check_error(c, axes->child[a]->span, "duplicate-name", "two axes are named '%s'",
+                            spec->axis_names[a]);
     }
 }
 
@@ -89,8 +96,9 @@ static void take_settings(Checker *c, const Node *items, const SpecSetting *sett
             names[name_count++] = schedule_keys[k];
         if (free_dim < 0 && !check_schedule_key(settings[n].name)) {
             const char *near = diag_nearest(settings[n].name, names, name_count);
-            Message *m = check_error(c, SPAN_NONE, "unknown-setting",
-                                     "'%s' is no param of '%s' and no schedule key", settings[n].name, spec->name);
+            Message *m =
+                check_error(c, SPAN_NONE, "unknown-setting", "'%s' is no param of '%s' and no schedule key",
+                            settings[n].name, spec->name);
             if (near)
                 diag_fix(c->diag, m, "did you mean '%s'?", near);
             continue;
@@ -99,8 +107,8 @@ static void take_settings(Checker *c, const Node *items, const SpecSetting *sett
         errno = 0;
         long long value = strtoll(settings[n].value, &end, 10);
         if (end == settings[n].value || *end || errno || value < 1) {
-            check_error(c, SPAN_NONE, "bad-setting", "'%s' cannot be set to '%s': it is a positive number", settings[n].name,
-                        settings[n].value);
+            check_error(c, SPAN_NONE, "bad-setting", "'%s' cannot be set to '%s': it is a positive number",
+                        settings[n].name, settings[n].value);
         } else if (free_dim >= 0) { /* not at launch: kernels are made for one extent */
             spec->params[free_dim].value.i = value;
         } else if (spec->schedule_count == sizeof spec->schedule / sizeof *spec->schedule) {
@@ -122,7 +130,8 @@ static void take_lets(Checker *c, const Node *items)
             continue;
         const char *meaning = check_reserved_meaning(item->name);
         if (meaning)
-            check_error(c, item->name_span, "reserved-name", "'%s' is %s; choose another name", item->name, meaning);
+            check_error(c, item->name_span, "reserved-name", "'%s' is %s; choose another name", item->name,
+                        meaning);
         for (int k = 0; k < c->let_count; k++)
             if (!strcmp(c->lets[k].node->name, item->name))
                 check_error(c, item->name_span, "duplicate-name", "'%s' is declared twice", item->name);
@@ -136,9 +145,15 @@ static void refuse_second_items(Checker *c, const Node *items)
     for (int n = 0; n < items->count; n++) {
         const Node *item = items->child[n];
         switch (item->kind) {
-        case NODE_MASK: case NODE_SIMILARITY: case NODE_SCORE: case NODE_NORMALIZE: case NODE_DECAY: case NODE_OUTPUT:
+        case NODE_MASK:
+        case NODE_SIMILARITY:
+        case NODE_SCORE:
+        case NODE_NORMALIZE:
+        case NODE_DECAY:
+        case NODE_OUTPUT:
             if (first[item->kind]) {
-                Message *m = check_error(c, item->span, "duplicate-item", "a second %s", node_word(item->kind));
+                Message *m =
+                    check_error(c, item->span, "duplicate-item", "a second %s", node_word(item->kind));
                 if (m && item->kind == NODE_MASK)
                     diag_fix(c->diag, m, "join the two with 'and'");
                 if (m)
@@ -164,7 +179,10 @@ static void check_items_of(Checker *c, const Node *items, bool (*wanted)(NodeKin
 }
 
 static bool is_feature(NodeKind kind) { return kind == NODE_FEATURE; }
-static bool is_pairwise(NodeKind kind) { return kind == NODE_MASK || kind == NODE_SIMILARITY || kind == NODE_SCORE; }
+static bool is_pairwise(NodeKind kind)
+{
+    return kind == NODE_MASK || kind == NODE_SIMILARITY || kind == NODE_SCORE;
+}
 static bool is_normalize(NodeKind kind) { return kind == NODE_NORMALIZE; }
 static bool is_other(NodeKind kind) { return !is_feature(kind) && !is_pairwise(kind) && !is_normalize(kind); }
 
@@ -174,18 +192,24 @@ static void check_combinations(Checker *c, const Node *items)
     if (spec->decay.kind == DECAY_NONE)
         return;
     NormKind norm = spec->norm.kind;
-    bool linear = norm == NORM_NONE || norm == NORM_SUM || norm == NORM_COUNT, recurrent = spec->decay.kind == DECAY_CHANNEL || spec->decay.beta;
+    bool linear = norm == NORM_NONE || norm == NORM_SUM || norm == NORM_COUNT,
+         recurrent = spec->decay.kind == DECAY_CHANNEL || spec->decay.beta;
     if (!linear && (recurrent || norm != NORM_SOFTMAX))
-        diag_fix(c->diag, check_error(c, spec->decay.span, "type-mismatch", "this normaliser cannot have %s",
-                                      spec->decay.beta ? "a delta rule" : recurrent ? "a decay by channel" : "a decay"),
+        diag_fix(c->diag,
+                 check_error(c, spec->decay.span, "type-mismatch", "this normaliser cannot have %s",
+                             spec->decay.beta ? "a delta rule"
+                             : recurrent      ? "a decay by channel"
+                                              : "a decay"),
                  "decays go with 'normalize none', sum and count%s", recurrent ? "" : ", and with softmax");
     for (int n = 0; n < items->count; n++)
         if (recurrent && items->child[n]->kind == NODE_SIMILARITY)
-            check_error(c, items->child[n]->span, "type-mismatch", "with %s the similarity is the dot product",
+            check_error(c, items->child[n]->span, "type-mismatch",
+                        "with %s the similarity is the dot product",
                         spec->decay.beta ? "a delta rule" : "a decay by channel");
 }
 
-Spec *check_spec(Arena *arena, Diag *diag, const Ast *file, const char *name, const SpecSetting *settings, int setting_count)
+Spec *check_spec(Arena *arena, Diag *diag, const Ast *file, const char *name, const SpecSetting *settings,
+                 int setting_count)
 {
     int errors = diag->errors;
     const Node *attention = find_attention(diag, ast_main(file), name);
@@ -193,8 +217,13 @@ Spec *check_spec(Arena *arena, Diag *diag, const Ast *file, const char *name, co
         return NULL;
     Checker *c = ARENA_NEW(arena, Checker);
     const Node *items = attention->child[1];
-    *c = (Checker){.arena = arena, .diag = diag, .ast = file, .file = ast_main(file), .pool = expr_pool_create(arena),
-                   .spec = ARENA_NEW(arena, Spec), .memory = arena_used(arena)};
+    *c = (Checker){.arena = arena,
+                   .diag = diag,
+                   .ast = file,
+                   .file = ast_main(file),
+                   .pool = expr_pool_create(arena),
+                   .spec = ARENA_NEW(arena, Spec),
+                   .memory = arena_used(arena)};
     Spec *spec = c->spec;
     spec->arena = arena;
     spec->pool = c->pool;

@@ -5,7 +5,10 @@
 
 static const Expr *num(Checker *c, double value) { return expr_float(c->pool, value); }
 static const Expr *op1(Checker *c, ExprOp op, const Expr *a) { return expr_op1(c->pool, op, a); }
-static const Expr *op2(Checker *c, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(c->pool, op, a, b); }
+static const Expr *op2(Checker *c, ExprOp op, const Expr *a, const Expr *b)
+{
+    return expr_op2(c->pool, op, a, b);
+}
 static const Expr *mul(Checker *c, double a, const Expr *b) { return op2(c, EXPR_MUL, num(c, a), b); }
 static const Expr *add(Checker *c, double a, const Expr *b) { return op2(c, EXPR_ADD, num(c, a), b); }
 
@@ -14,7 +17,8 @@ static const Expr *select_positive(Checker *c, const Expr *x, const Expr *yes, c
     return expr_op3(c->pool, EXPR_SELECT, op2(c, EXPR_LT, num(c, 0), x), yes, no);
 }
 
-/* Scalar functions that are not operators of Expr: each is a formula in float x (and y, z). ------------------ */
+/* Scalar functions that are not operators of Expr: each is a formula in float x (and y, z).
+ * ------------------ */
 
 static const Expr *fn_relu(Checker *c, const Expr *const *x) { return op2(c, EXPR_MAX, x[0], num(c, 0)); }
 static const Expr *fn_square(Checker *c, const Expr *const *x) { return op2(c, EXPR_MUL, x[0], x[0]); }
@@ -63,26 +67,36 @@ static const struct Formula {
     int arity;
     const Expr *(*make)(Checker *c, const Expr *const *x);
 } formulas[] = {
-    {"relu", 1, fn_relu}, {"elu", 1, fn_elu}, {"silu", 1, fn_silu}, {"swish", 1, fn_silu}, {"gelu", 1, fn_gelu},
-    {"softplus", 1, fn_softplus}, {"laplace", 1, fn_laplace}, {"square", 1, fn_square}, {"ceil", 1, fn_ceil},
-    {"tan", 1, fn_tan}, {"leaky_relu", 2, fn_leaky_relu}, {"pow", 2, fn_pow},
+    {"relu", 1, fn_relu},
+    {"elu", 1, fn_elu},
+    {"silu", 1, fn_silu},
+    {"swish", 1, fn_silu},
+    {"gelu", 1, fn_gelu},
+    {"softplus", 1, fn_softplus},
+    {"laplace", 1, fn_laplace},
+    {"square", 1, fn_square},
+    {"ceil", 1, fn_ceil},
+    {"tan", 1, fn_tan},
+    {"leaky_relu", 2, fn_leaky_relu},
+    {"pow", 2, fn_pow},
 };
 enum { FORMULA_COUNT = sizeof formulas / sizeof *formulas };
 
 /* Operators of Expr that are called by name. */
 static const ExprOp called_ops[] = {
-    EXPR_ABS, EXPR_SIGN, EXPR_MIN, EXPR_MAX, EXPR_FLOOR, EXPR_EXP, EXPR_EXP2, EXPR_LOG, EXPR_LOG2, EXPR_SQRT, EXPR_RSQRT,
-    EXPR_SIN, EXPR_COS, EXPR_TANH, EXPR_SIGMOID, EXPR_ERF,
+    EXPR_ABS,  EXPR_SIGN, EXPR_MIN,   EXPR_MAX, EXPR_FLOOR, EXPR_EXP,  EXPR_EXP2,    EXPR_LOG,
+    EXPR_LOG2, EXPR_SQRT, EXPR_RSQRT, EXPR_SIN, EXPR_COS,   EXPR_TANH, EXPR_SIGMOID, EXPR_ERF,
 };
 enum { CALLED_COUNT = sizeof called_ops / sizeof *called_ops };
 
 static const char *const other_functions[] = {
-    "float", "int", "clamp", "dot", "norm", "norm1", "norm2", "sum", "mean", "min", "max", "all", "any", "prod", "width",
-    "concat", "shift", "softmax", "vector",
+    "float", "int", "clamp", "dot",  "norm",  "norm1",  "norm2", "sum",     "mean",   "min",
+    "max",   "all", "any",   "prod", "width", "concat", "shift", "softmax", "vector",
 };
 enum { OTHER_COUNT = sizeof other_functions / sizeof *other_functions };
 
-static const Expr *formula_scalars(Checker *c, Span span, const Expr *const *args, int count, const void *user)
+static const Expr *formula_scalars(Checker *c, Span span, const Expr *const *args, int count,
+                                   const void *user)
 {
     const struct Formula *formula = user;
     const Expr *floats[3];
@@ -94,7 +108,8 @@ static const Expr *formula_scalars(Checker *c, Span span, const Expr *const *arg
     return formula->make(c, floats);
 }
 
-static const Expr *operator_scalars(Checker *c, Span span, const Expr *const *args, int count, const void *user)
+static const Expr *operator_scalars(Checker *c, Span span, const Expr *const *args, int count,
+                                    const void *user)
 {
     ExprOp op = *(const ExprOp *)user;
     const char *what = arena_printf(c->arena, "the argument of '%s'", expr_op_info[op].name);
@@ -126,7 +141,7 @@ static Value clamp(Checker *c, Span span, const Value *args)
     return value_map(c, span, (Value[]){low, args[2]}, 2, operator_scalars, &upper);
 }
 
-/* Vectors and tuples -------------------------------------------------------------------------------------- */
+/* Vectors and tuples ----------------------------------------------------------------------------------- */
 
 static Value fold(Checker *c, Span span, const Value *items, int count, const char *name)
 {
@@ -177,11 +192,17 @@ static bool reduce_vector(Checker *c, Span span, const char *name, Value v, Valu
 {
     const ExprOp absolute = EXPR_ABS, root = EXPR_SQRT;
     if (!strcmp(name, "sum") || !strcmp(name, "max") || !strcmp(name, "min")) {
-        *result = vector_reduce(c, span, name[0] == 's' ? EXPR_SUM : name[1] == 'a' ? EXPR_REDMAX : EXPR_REDMIN, v);
+        *result = vector_reduce(c, span,
+                                name[0] == 's'   ? EXPR_SUM
+                                : name[1] == 'a' ? EXPR_REDMAX
+                                                 : EXPR_REDMIN,
+                                v);
     } else if (!strcmp(name, "mean")) {
         v = float_vector(c, span, v, name);
         Value sum = vector_reduce(c, span, EXPR_SUM, v);
-        *result = sum.kind == VALUE_ERROR ? sum : value_scalar(op2(c, EXPR_DIV, sum.e, op1(c, EXPR_TOFLOAT, v.width)));
+        *result = sum.kind == VALUE_ERROR
+                      ? sum
+                      : value_scalar(op2(c, EXPR_DIV, sum.e, op1(c, EXPR_TOFLOAT, v.width)));
     } else if (!strcmp(name, "norm2") || !strcmp(name, "norm")) {
         v = float_vector(c, span, v, name);
         *result = vector_reduce(c, span, EXPR_SUM, times(c, span, v, v));
@@ -212,7 +233,8 @@ static Value concat(Checker *c, Span span, const Value *args, int count)
         width[n] = begin;
     }
     for (int n = count - 1; n >= 0; n--)
-        body = body ? expr_op3(c->pool, EXPR_SELECT, op2(c, EXPR_LT, channel, width[n]), element[n], body) : element[n];
+        body = body ? expr_op3(c->pool, EXPR_SELECT, op2(c, EXPR_LT, channel, width[n]), element[n], body)
+                    : element[n];
     return value_vector(body, begin);
 }
 
@@ -223,14 +245,15 @@ static Value shift(Checker *c, const Node *node, const Value *args)
     if (args[0].kind == VALUE_ERROR || !back)
         return value_error();
     if (c->context != IN_FEATURE || args[0].e != expr_elem(c->pool, ELEM_X, channel, NULL)) {
-        diag_fix(c->diag, check_error(c, node->child[0]->span, "type-mismatch", "shift is of a feature map's x"),
+        diag_fix(c->diag,
+                 check_error(c, node->child[0]->span, "type-mismatch", "shift is of a feature map's x"),
                  "shift(x, 1) is the vector of the token before; apply functions to it afterwards");
         return value_error();
     }
     return value_vector(expr_elem(c->pool, ELEM_X, channel, back), args[0].width);
 }
 
-/* def ----------------------------------------------------------------------------------------------------- */
+/* def -------------------------------------------------------------------------------------------------- */
 
 static const Node *def_in(const Node *file, const char *name)
 {
@@ -278,7 +301,8 @@ Value check_coerce(Checker *c, Span span, Value value, const Node *type, const c
         for (int p = 0; p < parts; p++) {
             Value part = value_scalar(value.parts == parts ? value.part[p] : value.e);
             if (value.kind == VALUE_VECTOR || (value.parts && value.parts != parts)) {
-                check_error(c, span, "type-mismatch", "%s must be %s, not %s", what, type->name, value_describe(&value));
+                check_error(c, span, "type-mismatch", "%s must be %s, not %s", what, type->name,
+                            value_describe(&value));
                 return value_error();
             }
             result.part[p] = types[n].type == TYPE_INT ? value_expect_int(c, span, part, what)
@@ -322,13 +346,15 @@ static Value call_def(Checker *c, const Node *node, const Node *def, const Node 
         const Node *parameter = parameters->child[at];
         const char *what = arena_printf(c->arena, "argument '%s' of '%s'", parameter->name, def->name);
         given[at] = true;
-        bindings[at] = (Binding){NULL, parameter->name,
-                                 check_coerce(c, value->span, check_value(c, value), parameter->child[0], what)};
+        bindings[at] =
+            (Binding){NULL, parameter->name,
+                      check_coerce(c, value->span, check_value(c, value), parameter->child[0], what)};
         bad |= bindings[at].value.kind == VALUE_ERROR;
     }
     for (int n = 0; n < parameters->count; n++) {
         if (!given[n]) {
-            check_error(c, node->span, "wrong-arguments", "'%s' also needs '%s'", def->name, parameters->child[n]->name);
+            check_error(c, node->span, "wrong-arguments", "'%s' also needs '%s'", def->name,
+                        parameters->child[n]->name);
             return value_error();
         }
         bindings[n].next = inner;
@@ -341,7 +367,8 @@ static Value call_def(Checker *c, const Node *node, const Node *def, const Node 
             return value_error();
         }
     if (c->inlined == CHECK_MAX_INLINED) {
-        check_error(c, node->span, "nesting", "functions call one another more than %d deep", CHECK_MAX_INLINED);
+        check_error(c, node->span, "nesting", "functions call one another more than %d deep",
+                    CHECK_MAX_INLINED);
         return value_error();
     }
     if (bad)
@@ -365,7 +392,7 @@ static Value call_def(Checker *c, const Node *node, const Node *def, const Node 
     return value;
 }
 
-/* Calls --------------------------------------------------------------------------------------------------- */
+/* Calls ------------------------------------------------------------------------------------------------ */
 
 static bool arity_is(Checker *c, const Node *node, int least, int most)
 {
@@ -375,8 +402,8 @@ static bool arity_is(Checker *c, const Node *node, int least, int most)
         check_error(c, node->span, "wrong-arguments", "'%s' takes %d argument%s, not %d", node->name, least,
                     least == 1 ? "" : "s", node->count);
     else
-        check_error(c, node->span, "wrong-arguments", "'%s' takes %d to %d arguments, not %d", node->name, least, most,
-                    node->count);
+        check_error(c, node->span, "wrong-arguments", "'%s' takes %d to %d arguments, not %d", node->name,
+                    least, most, node->count);
     return false;
 }
 
@@ -395,7 +422,8 @@ static Value call_unknown(Checker *c, const Node *node)
         if (child->kind == NODE_DEF)
             names[count++] = child->name;
         const Node *imported = child->kind == NODE_IMPORT ? child->child[0] : NULL;
-        for (int d = 0; imported && d < imported->count && count < (int)(sizeof names / sizeof *names) - 64; d++)
+        for (int d = 0; imported && d < imported->count && count < (int)(sizeof names / sizeof *names) - 64;
+             d++)
             if (imported->child[d]->kind == NODE_DEF)
                 names[count++] = imported->child[d]->name;
     }
@@ -467,8 +495,8 @@ static bool call_builtin(Checker *c, const Node *node, const Value *args, Value 
     } else if (!strcmp(name, "shift")) {
         if (arity_is(c, node, 2, 2))
             *result = shift(c, node, args);
-    } else if (!strcmp(name, "norm") || !strcmp(name, "norm1") || !strcmp(name, "norm2") || !strcmp(name, "mean")
-               || !strcmp(name, "softmax")) {
+    } else if (!strcmp(name, "norm") || !strcmp(name, "norm1") || !strcmp(name, "norm2")
+               || !strcmp(name, "mean") || !strcmp(name, "softmax")) {
         if (arity_is(c, node, 1, 1))
             *result = float_vector(c, span, args[0], name);
     } else {
@@ -504,7 +532,8 @@ Value check_call(Checker *c, const Node *node)
     bool bad = false;
     for (int n = 0; n < node->count; n++) {
         if (node->child[n]->kind == NODE_NAMED) {
-            check_error(c, node->child[n]->span, "wrong-arguments", "'%s' takes no named arguments", node->name);
+            check_error(c, node->child[n]->span, "wrong-arguments", "'%s' takes no named arguments",
+                        node->name);
             return result;
         }
         args[n] = check_value(c, node->child[n]);
@@ -531,7 +560,7 @@ bool check_apply(Checker *c, const Node *node, const char *name, Value argument,
     return false;
 }
 
-/* Reductions over a range --------------------------------------------------------------------------------- */
+/* Reductions over a range ------------------------------------------------------------------------------ */
 
 enum { UNROLL_FEW = 4, UNROLL_MOST = 256 };
 
@@ -539,7 +568,8 @@ static Value reduce_unrolled(Checker *c, const Node *node, int64_t first, int64_
 {
     Value result = value_error();
     for (int64_t n = first; n < end; n++) {
-        Binding *outer = c->locals, binding = {outer, node->child[0]->name, value_scalar(expr_int(c->pool, n))};
+        Binding *outer = c->locals,
+                binding = {outer, node->child[0]->name, value_scalar(expr_int(c->pool, n))};
         c->locals = &binding;
         Value item = check_value(c, node->child[3]);
         c->locals = outer;
@@ -560,21 +590,27 @@ Value check_reduce(Checker *c, const Node *node)
     bool boolean = is_all || !strcmp(name, "any"), product = !strcmp(name, "prod");
     bool sum = is_mean || !strcmp(name, "sum"), least = !strcmp(name, "min"), most = !strcmp(name, "max");
     if (!is_vector && !boolean && !product && !sum && !least && !most) {
-        check_error(c, node->name_span, "unknown-function", "'%s' does not reduce over a range; sum, max, min, mean, prod, any, "
-                    "all and vector do", name);
+        check_error(c, node->name_span, "unknown-function",
+                    "'%s' does not reduce over a range; sum, max, min, mean, prod, any, "
+                    "all and vector do",
+                    name);
         return value_error();
     }
-    const Expr *first = value_expect_int(c, node->child[1]->span, check_value(c, node->child[1]), "the range's first value");
-    const Expr *end = value_expect_int(c, node->child[2]->span, check_value(c, node->child[2]), "the range's end");
+    const Expr *first =
+        value_expect_int(c, node->child[1]->span, check_value(c, node->child[1]), "the range's first value");
+    const Expr *end =
+        value_expect_int(c, node->child[2]->span, check_value(c, node->child[2]), "the range's end");
     if (!first || !end)
         return value_error();
     const Expr *extent = op2(c, EXPR_SUB, end, first);
     bool constant = first->op == EXPR_INT && end->op == EXPR_INT;
     int64_t count = constant ? extent->value.i : 0;
-    if (constant && count > 0 && !is_vector && !is_mean && count <= (boolean || product ? UNROLL_MOST : UNROLL_FEW))
+    if (constant && count > 0 && !is_vector && !is_mean
+        && count <= (boolean || product ? UNROLL_MOST : UNROLL_FEW))
         return reduce_unrolled(c, node, first->value.i, end->value.i);
     if (product) {
-        check_error(c, node->span, "type-mismatch", "prod needs a range of 1 to %d values that is known beforehand", UNROLL_MOST);
+        check_error(c, node->span, "type-mismatch",
+                    "prod needs a range of 1 to %d values that is known beforehand", UNROLL_MOST);
         return value_error();
     }
 
@@ -588,14 +624,16 @@ Value check_reduce(Checker *c, const Node *node)
     if (body.kind == VALUE_ERROR)
         return body;
     if (body.kind == VALUE_TUPLE || (is_vector && body.kind == VALUE_VECTOR)) {
-        check_error(c, node->child[3]->span, "type-mismatch", "%s of %s is not supported", name, value_describe(&body));
+        check_error(c, node->child[3]->span, "type-mismatch", "%s of %s is not supported", name,
+                    value_describe(&body));
         return value_error();
     }
     const char *what = arena_printf(c->arena, "the body of '%s'", name);
     if (boolean) {
         if (!value_expect_bool(c, node->child[3]->span, body, what))
             return value_error();
-        const Expr *reduced = expr_reduce(c->pool, is_all ? EXPR_REDMIN : EXPR_REDMAX, bound, extent, op1(c, EXPR_BTOI, body.e));
+        const Expr *reduced = expr_reduce(c->pool, is_all ? EXPR_REDMIN : EXPR_REDMAX, bound, extent,
+                                          op1(c, EXPR_BTOI, body.e));
         return value_scalar(op2(c, EXPR_LT, expr_int(c->pool, 0), reduced));
     }
     if (!expect_number(c, node->child[3]->span, body.e, what))
@@ -606,7 +644,11 @@ Value check_reduce(Checker *c, const Node *node)
     }
     if (is_mean)
         body.e = expect_float(c, node->child[3]->span, body.e, what);
-    const Expr *e = expr_reduce(c->pool, sum ? EXPR_SUM : least ? EXPR_REDMIN : EXPR_REDMAX, bound, extent, body.e);
+    const Expr *e = expr_reduce(c->pool,
+                                sum     ? EXPR_SUM
+                                : least ? EXPR_REDMIN
+                                        : EXPR_REDMAX,
+                                bound, extent, body.e);
     if (is_mean)
         e = op2(c, EXPR_DIV, e, op1(c, EXPR_TOFLOAT, extent));
     return body.kind == VALUE_VECTOR ? value_vector(e, body.width) : value_scalar(e);

@@ -33,7 +33,8 @@ static bool declarable(Checker *c, const Node *node)
 {
     const char *meaning = check_reserved_meaning(node->name);
     if (meaning) {
-        check_error(c, node->name_span, "reserved-name", "'%s' is %s; choose another name", node->name, meaning);
+        check_error(c, node->name_span, "reserved-name", "'%s' is %s; choose another name", node->name,
+                    meaning);
         return false;
     }
     bool let = false;
@@ -46,11 +47,11 @@ static bool declarable(Checker *c, const Node *node)
     return true;
 }
 
-/* Params -------------------------------------------------------------------------------------------------- */
+/* Params ----------------------------------------------------------------------------------------------- */
 
 static const struct { const char *name; ExprType type; int parts; } param_types[] = {
-    {"int", TYPE_INT, 1}, {"float", TYPE_FLOAT, 1}, {"bool", TYPE_BOOL, 1}, {"int2", TYPE_INT, 2}, {"int3", TYPE_INT, 3},
-    {"float2", TYPE_FLOAT, 2}, {"float3", TYPE_FLOAT, 3},
+    {"int", TYPE_INT, 1},  {"float", TYPE_FLOAT, 1},  {"bool", TYPE_BOOL, 1},    {"int2", TYPE_INT, 2},
+    {"int3", TYPE_INT, 3}, {"float2", TYPE_FLOAT, 2}, {"float3", TYPE_FLOAT, 3},
 };
 enum { PARAM_TYPE_COUNT = sizeof param_types / sizeof *param_types };
 
@@ -114,7 +115,8 @@ static bool default_value(Checker *c, const Node *node, ExprType type, int parts
     for (int p = 0; p < parts; p++) {
         const Expr *e = parts == 1 ? value.e : value.part[p];
         if (e->op != EXPR_INT && e->op != EXPR_FLOAT && e->op != EXPR_BOOL) {
-            diag_fix(c->diag, check_error(c, node->child[1]->span, "not-constant", "%s is not a constant", what),
+            diag_fix(c->diag,
+                     check_error(c, node->child[1]->span, "not-constant", "%s is not a constant", what),
                      "use numbers and `param const`s only");
             return false;
         }
@@ -148,7 +150,8 @@ void check_param(Checker *c, const Node *node, const SpecSetting *settings, int 
         type++;
     if (type == PARAM_TYPE_COUNT) {
         const char *near = diag_nearest(node->child[0]->name, names, PARAM_TYPE_COUNT);
-        Message *m = check_error(c, node->child[0]->span, "unknown-type", "a param cannot be of type '%s'", node->child[0]->name);
+        Message *m = check_error(c, node->child[0]->span, "unknown-type", "a param cannot be of type '%s'",
+                                 node->child[0]->name);
         if (near)
             diag_fix(c->diag, m, "did you mean '%s'?", near);
         else
@@ -157,7 +160,8 @@ void check_param(Checker *c, const Node *node, const SpecSetting *settings, int 
     }
     int parts = param_types[type].parts;
     if (spec->param_count + parts > SPEC_MAX_PARAMS) {
-        check_error(c, node->name_span, "too-large", "more than %d params (parts of tuples count)", SPEC_MAX_PARAMS);
+        check_error(c, node->name_span, "too-large", "more than %d params (parts of tuples count)",
+                    SPEC_MAX_PARAMS);
         return;
     }
     ExprValue values[SPEC_MAX_RANK] = {{0}};
@@ -167,18 +171,24 @@ void check_param(Checker *c, const Node *node, const SpecSetting *settings, int 
         if (strcmp(settings[n].name, node->name))
             continue;
         if (!read_setting(settings[n].value, param_types[type].type, parts, values)) {
-            diag_fix(c->diag, check_error(c, node->name_span, "bad-setting", "'%s' cannot be set to '%s': it is %s%s", node->name,
-                                          settings[n].value, param_types[type].name[0] == 'i' ? "an " : "a ", param_types[type].name),
+            diag_fix(c->diag,
+                     check_error(c, node->name_span, "bad-setting", "'%s' cannot be set to '%s': it is %s%s",
+                                 node->name, settings[n].value,
+                                 param_types[type].name[0] == 'i' ? "an " : "a ", param_types[type].name),
                      parts == 1 ? "give one value, as in %s=%s" : "give all parts, as in %s=%s", node->name,
-                     parts == 2 ? "(7, 7)" : parts == 3 ? "(3, 7, 7)" : param_types[type].type == TYPE_FLOAT ? "0.5"
-                     : param_types[type].type == TYPE_BOOL ? "true" : "128");
+                     parts == 2                             ? "(7, 7)"
+                     : parts == 3                           ? "(3, 7, 7)"
+                     : param_types[type].type == TYPE_FLOAT ? "0.5"
+                     : param_types[type].type == TYPE_BOOL  ? "true"
+                                                            : "128");
             failed = true;
         }
         has_value = true;
     }
     bool constant = node->flags & NODE_CONST;
     if (constant && !has_value && !failed)
-        diag_fix(c->diag, check_error(c, node->name_span, "no-value", "'param const %s' has no value", node->name),
+        diag_fix(c->diag,
+                 check_error(c, node->name_span, "no-value", "'param const %s' has no value", node->name),
                  "give it a default, or set it: --set %s=...", node->name);
     Param *param = &c->params[c->param_count++];
     *param = (Param){node->name, spec->param_count, parts, false, node};
@@ -188,7 +198,7 @@ void check_param(Checker *c, const Node *node, const SpecSetting *settings, int 
             .has_default = has_value, .value = values[p], .span = node->span};
 }
 
-/* Inputs -------------------------------------------------------------------------------------------------- */
+/* Inputs ----------------------------------------------------------------------------------------------- */
 
 static const Expr *size_var(Checker *c, VarId var) { return expr_var(c->pool, var, TYPE_INT); }
 
@@ -202,7 +212,8 @@ static bool free_dim(Checker *c, const Node *node, SpecDim *dim)
     }
     if (at < 0) {
         at = spec->param_count++;
-        spec->params[at] = (SpecParam){.name = node->name, .type = TYPE_INT, .hidden = true, .span = node->span};
+        spec->params[at] =
+            (SpecParam){.name = node->name, .type = TYPE_INT, .hidden = true, .span = node->span};
     }
     dim->kind = DIM_FREE;
     dim->extent = expr_param(c->pool, at, TYPE_INT);
@@ -212,8 +223,9 @@ static bool free_dim(Checker *c, const Node *node, SpecDim *dim)
 static bool check_dim(Checker *c, const Node *node, SpecDim *dim)
 {
     static const struct { const char *name; DimKind kind; VarId size; } kinds[] = {
-        {"b", DIM_B, VAR_SIZE_B}, {"h", DIM_H, VAR_SIZE_H}, {"g", DIM_G, VAR_SIZE_G}, {"t", DIM_T, VAR_SIZE_N},
-        {"i", DIM_I, VAR_SIZE_M}, {"j", DIM_J, VAR_SIZE_N}, {"d", DIM_D, VAR_SIZE_D}, {"e", DIM_E, VAR_SIZE_E},
+        {"b", DIM_B, VAR_SIZE_B}, {"h", DIM_H, VAR_SIZE_H}, {"g", DIM_G, VAR_SIZE_G},
+        {"t", DIM_T, VAR_SIZE_N}, {"i", DIM_I, VAR_SIZE_M}, {"j", DIM_J, VAR_SIZE_N},
+        {"d", DIM_D, VAR_SIZE_D}, {"e", DIM_E, VAR_SIZE_E},
     };
     dim->name = node_print(c->arena, node);
     if (node->kind == NODE_NAME) {
@@ -226,7 +238,8 @@ static bool check_dim(Checker *c, const Node *node, SpecDim *dim)
         bool let = false;
         for (int n = 0; n < c->let_count; n++)
             let |= !strcmp(c->lets[n].node->name, node->name);
-        if (!find_param(c, node->name) && find_input(c, node->name) < 0 && !let && !check_reserved_meaning(node->name))
+        if (!find_param(c, node->name) && find_input(c, node->name) < 0 && !let
+            && !check_reserved_meaning(node->name))
             return free_dim(c, node, dim);
     }
     dim->kind = DIM_EXTENT;
@@ -238,7 +251,8 @@ void check_input(Checker *c, const Node *node)
 {
     Spec *spec = c->spec;
     const Node *dims = node->child[0], *type = node->child[1];
-    SpecInput input = {.name = node->name, .learned = node->flags & NODE_LEARNED, .span = node->span, .type = ELEM_TYPE_F32};
+    SpecInput input = {
+        .name = node->name, .learned = node->flags & NODE_LEARNED, .span = node->span, .type = ELEM_TYPE_F32};
     if (!declarable(c, node))
         return;
     if (!strcmp(type->name, "blocks") || !strcmp(type->name, "tokens") || !strcmp(type->name, "pages")) {
@@ -246,7 +260,8 @@ void check_input(Checker *c, const Node *node)
     } else if (!elem_type_parse(type->name, &input.type)) {
         static const char *const names[] = {"bool", "i32", "i64", "f32", "bf16", "f16"};
         const char *near = diag_nearest(type->name, names, 6);
-        Message *m = check_error(c, type->span, "unknown-type", "an input cannot be of type '%s'", type->name);
+        Message *m =
+            check_error(c, type->span, "unknown-type", "an input cannot be of type '%s'", type->name);
         diag_fix(c->diag, m, near ? "did you mean '%s'?" : "f32, bf16, f16, i32, i64 or bool", near);
     }
     if (dims && dims->count > SPEC_MAX_DIMS) {
@@ -285,8 +300,8 @@ Value check_input_read(Checker *c, const Node *node, int index, Node *const *ind
     int total = 0, used = 0, dim = 0;
     c->input_used[index] = true;
     if (c->context == IN_CONSTANT || c->context == IN_EXTENT) {
-        check_error(c, node->span, "wrong-place", "'%s' is a tensor: its values are not known %s", input->name,
-                    c->context == IN_EXTENT ? "when extents are" : "in a default");
+        check_error(c, node->span, "wrong-place", "'%s' is a tensor: its values are not known %s",
+                    input->name, c->context == IN_EXTENT ? "when extents are" : "in a default");
         return value_error();
     }
     bool bad = false;

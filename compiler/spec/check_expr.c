@@ -3,7 +3,7 @@
 
 #include "check_internal.h"
 
-/* Names of the language ----------------------------------------------------------------------------------- */
+/* Names of the language -------------------------------------------------------------------------------- */
 
 #define AT(context) (1u << (context))
 enum {
@@ -13,7 +13,9 @@ enum {
 };
 
 typedef enum Builtin {
-    B_VAR, B_QUERY, B_KEY, B_TOKEN, B_SIZE, B_SCALE, B_PI, B_INF, B_RANK, B_VEC_Q, B_VEC_K, B_VEC_X, B_VEC_O, B_SIMILARITY
+    B_VAR, B_QUERY, B_KEY, B_TOKEN, B_SIZE, B_SCALE, B_PI, B_INF, B_RANK, /* numbers */
+    B_VEC_Q, B_VEC_K, B_VEC_X, B_VEC_O,                                   /* vectors */
+    B_SIMILARITY
 } Builtin;
 
 /* `reserved`: declaring it would make specs unreadable. */
@@ -107,23 +109,30 @@ static Value builtin_value(Checker *c, const Node *node, const struct BuiltinRow
     case B_KEY:
         if (c->context == IN_FEATURE) {
             if (!c->tensor_alone || (c->tensor == 'q') != (row->kind == B_QUERY)) {
-                diag_fix(c->diag, check_error(c, node->span, "wrong-place", "'%s' is %s, and this map is applied to %s",
-                                              row->name, row->meaning, c->tensor_alone ? c->tensor == 'q' ? "q"
-                                              : c->tensor == 'k' ? "k" : "v" : "several tensors"),
+                diag_fix(c->diag,
+                         check_error(c, node->span, "wrong-place",
+                                     "'%s' is %s, and this map is applied to %s", row->name, row->meaning,
+                                     c->tensor_alone ? c->tensor == 'q'   ? "q"
+                                                       : c->tensor == 'k' ? "k"
+                                                                          : "v"
+                                                     : "several tensors"),
                          "write t, the position of the token");
                 return value_error();
             }
             return position(c, VAR_T0, row->kind == B_QUERY ? VAR_SIZE_M0 : VAR_SIZE_N0);
         }
         return row->kind == B_QUERY ? position(c, VAR_I0, VAR_SIZE_M0) : position(c, VAR_J0, VAR_SIZE_N0);
-    case B_TOKEN: return position(c, VAR_T0, c->context == IN_FEATURE && c->tensor == 'q' ? VAR_SIZE_M0 : VAR_SIZE_N0);
+    case B_TOKEN:
+        return position(c, VAR_T0, c->context == IN_FEATURE && c->tensor == 'q' ? VAR_SIZE_M0 : VAR_SIZE_N0);
     case B_SIZE: {
         Value value = {.kind = VALUE_SCALAR, .e = int_var(c, VAR_SIZE_N), .parts = spec->rank};
         for (int a = 0; a < spec->rank; a++)
             value.part[a] = spec->rank == 1 ? value.e : int_var(c, VAR_SIZE_N0 + a);
         return value;
     }
-    case B_SCALE: return value_scalar(expr_op1(c->pool, EXPR_RSQRT, expr_op1(c->pool, EXPR_TOFLOAT, int_var(c, VAR_SIZE_D))));
+    case B_SCALE:
+        return value_scalar(
+            expr_op1(c->pool, EXPR_RSQRT, expr_op1(c->pool, EXPR_TOFLOAT, int_var(c, VAR_SIZE_D))));
     case B_PI: return value_scalar(expr_float(c->pool, 3.14159265358979323846));
     case B_INF: return value_scalar(expr_float(c->pool, __builtin_inf()));
     case B_RANK: return value_scalar(expr_int(c->pool, spec->rank));
@@ -136,7 +145,7 @@ static Value builtin_value(Checker *c, const Node *node, const struct BuiltinRow
     return value_error();
 }
 
-/* Names of the spec --------------------------------------------------------------------------------------- */
+/* Names of the spec ------------------------------------------------------------------------------------ */
 
 static Let *find_let(Checker *c, const char *name)
 {
@@ -149,7 +158,8 @@ static Let *find_let(Checker *c, const char *name)
 static Value let_value(Checker *c, const Node *use, Let *let)
 {
     if (let->item >= c->item || let->busy) {
-        diag_fix(c->diag, check_error(c, use->span, "unknown-name", "'%s' is defined further down", use->name),
+        diag_fix(c->diag,
+                 check_error(c, use->span, "unknown-name", "'%s' is defined further down", use->name),
                  "a let is visible to the items that follow it");
         return value_error();
     }
@@ -172,14 +182,16 @@ static Value let_value(Checker *c, const Node *use, Let *let)
 static Value param_value(Checker *c, Param *param)
 {
     Spec *spec = c->spec;
-    Value value = {.kind = param->parts > 1 ? VALUE_TUPLE : VALUE_SCALAR, .parts = param->parts > 1 ? param->parts : 0};
+    Value value = {.kind = param->parts > 1 ? VALUE_TUPLE : VALUE_SCALAR,
+                   .parts = param->parts > 1 ? param->parts : 0};
     param->used = true;
     for (int p = 0; p < param->parts; p++) {
         const SpecParam *part = &spec->params[param->first + p];
         const Expr *e = expr_param(c->pool, param->first + p, part->type);
         if (c->context == IN_CONSTANT && part->constant)
             e = part->type == TYPE_FLOAT ? expr_float(c->pool, part->value.f)
-                : part->type == TYPE_INT ? expr_int(c->pool, part->value.i) : expr_bool(c->pool, part->value.i != 0);
+                : part->type == TYPE_INT ? expr_int(c->pool, part->value.i)
+                                         : expr_bool(c->pool, part->value.i != 0);
         value.part[p] = e;
         value.e = value.kind == VALUE_SCALAR ? e : NULL;
     }
@@ -202,7 +214,8 @@ const char *check_nearest_name(Checker *c, const char *wrong)
                 names[count++] = c->lets[n].node->name;
     }
     for (int n = 0; n < BUILTIN_COUNT; n++)
-        if (strlen(builtins[n].name) > 1 && (c->def ? pure(builtins[n].kind) : builtins[n].where & AT(c->context)))
+        if (strlen(builtins[n].name) > 1
+            && (c->def ? pure(builtins[n].kind) : builtins[n].where & AT(c->context)))
             names[count++] = builtins[n].name;
     if (wrong[0] == wrong[1] && !wrong[2]) { /* jj: one letter too many */
         const char one[2] = {wrong[0], 0};
@@ -216,18 +229,22 @@ static Value unknown_name(Checker *c, const Node *node)
 {
     const struct BuiltinRow *row = find_builtin(node->name);
     if (row && c->def) {
-        diag_fix(c->diag, check_error(c, node->span, "unknown-name", "'%s' is not an argument of '%s'", node->name,
-                                      c->def->name), "functions see only their arguments: pass it as one");
+        diag_fix(c->diag,
+                 check_error(c, node->span, "unknown-name", "'%s' is not an argument of '%s'", node->name,
+                             c->def->name),
+                 "functions see only their arguments: pass it as one");
         return value_error();
     }
     if (row) {
         static const char *const hints[] = {
-            [IN_FEATURE] = "x is the token's vector and t its position", [IN_DECAY] = "t is the token's position",
-            [IN_MASK] = "a mask sees positions, inputs and params", [IN_OUTPUT] = "o is the output row and i its position",
+            [IN_FEATURE] = "x is the token's vector and t its position",
+            [IN_DECAY] = "t is the token's position",
+            [IN_MASK] = "a mask sees positions, inputs and params",
+            [IN_OUTPUT] = "o is the output row and i its position",
             [IN_NORMALIZE] = "a normaliser's arguments may differ by head, not by position",
         };
-        Message *m = check_error(c, node->span, "wrong-place", "'%s', %s, has no meaning in %s", row->name, row->meaning,
-                                 context_names[c->context]);
+        Message *m = check_error(c, node->span, "wrong-place", "'%s', %s, has no meaning in %s", row->name,
+                                 row->meaning, context_names[c->context]);
         if ((size_t)c->context < sizeof hints / sizeof *hints && hints[c->context])
             diag_fix(c->diag, m, "%s", hints[c->context]);
         return value_error();
@@ -266,7 +283,7 @@ Value check_name(Checker *c, const Node *node)
     return unknown_name(c, node);
 }
 
-/* Operators ----------------------------------------------------------------------------------------------- */
+/* Operators -------------------------------------------------------------------------------------------- */
 
 static const Expr *compare_booleans(Checker *c, NodeKind kind, const Expr *a, const Expr *b)
 {
@@ -279,8 +296,8 @@ static const Expr *binary_scalars(Checker *c, Span span, const Expr *const *args
     static const struct { NodeKind kind; ExprOp op; bool swapped; } ops[] = {
         {NODE_ADD, EXPR_ADD, false}, {NODE_SUB, EXPR_SUB, false}, {NODE_MUL, EXPR_MUL, false},
         {NODE_DIV, EXPR_DIV, false}, {NODE_MOD, EXPR_MOD, false}, {NODE_POW, EXPR_POW, false},
-        {NODE_LT, EXPR_LT, false}, {NODE_LE, EXPR_LE, false}, {NODE_GT, EXPR_LT, true}, {NODE_GE, EXPR_LE, true},
-        {NODE_EQ, EXPR_EQ, false}, {NODE_NE, EXPR_NE, false},
+        {NODE_LT, EXPR_LT, false},   {NODE_LE, EXPR_LE, false},   {NODE_GT, EXPR_LT, true},
+        {NODE_GE, EXPR_LE, true},    {NODE_EQ, EXPR_EQ, false},   {NODE_NE, EXPR_NE, false},
     };
     NodeKind kind = *(const NodeKind *)user;
     const Expr *a = args[0], *b = args[1];
@@ -299,7 +316,8 @@ static const Expr *binary_scalars(Checker *c, Span span, const Expr *const *args
     bool to_float = a->type != b->type;
     if (kind == NODE_POW && a->type == TYPE_INT && b->type == TYPE_INT)
         to_float = b->op != EXPR_INT || b->value.i < 0;
-    if ((kind == NODE_DIV || kind == NODE_MOD) && a->type == TYPE_INT && b->op == EXPR_INT && b->value.i == 0) {
+    if ((kind == NODE_DIV || kind == NODE_MOD) && a->type == TYPE_INT && b->op == EXPR_INT
+        && b->value.i == 0) {
         check_error(c, span, "division-by-zero", "division of an int by zero");
         return NULL;
     }
@@ -322,8 +340,11 @@ static const Expr *unary_scalar(Checker *c, Span span, const Expr *const *args, 
 {
     (void)count;
     if (*(const NodeKind *)user == NODE_NOT)
-        return value_expect_bool(c, span, value_scalar(args[0]), "the operand of 'not'") ? expr_op1(c->pool, EXPR_NOT, args[0]) : NULL;
-    return expect_number(c, span, args[0], "the operand of '-'") ? expr_op1(c->pool, EXPR_NEG, args[0]) : NULL;
+        return value_expect_bool(c, span, value_scalar(args[0]), "the operand of 'not'")
+                   ? expr_op1(c->pool, EXPR_NOT, args[0])
+                   : NULL;
+    return expect_number(c, span, args[0], "the operand of '-'") ? expr_op1(c->pool, EXPR_NEG, args[0])
+                                                                 : NULL;
 }
 
 static const Expr *select_scalars(Checker *c, Span span, const Expr *const *args, int count, const void *user)
@@ -336,8 +357,8 @@ static const Expr *select_scalars(Checker *c, Span span, const Expr *const *args
     if (yes->type == TYPE_BOOL && no->type == TYPE_BOOL)
         return expr_op3(c->pool, EXPR_BSELECT, args[0], yes, no);
     if (yes->type == TYPE_BOOL || no->type == TYPE_BOOL) {
-        check_error(c, span, "type-mismatch", "one branch is %s, the other %s", type_describe((ExprType)yes->type),
-                    type_describe((ExprType)no->type));
+        check_error(c, span, "type-mismatch", "one branch is %s, the other %s",
+                    type_describe((ExprType)yes->type), type_describe((ExprType)no->type));
         return NULL;
     }
     if (yes->type != no->type) {
@@ -347,7 +368,7 @@ static const Expr *select_scalars(Checker *c, Span span, const Expr *const *args
     return expr_op3(c->pool, EXPR_SELECT, args[0], yes, no);
 }
 
-/* Indexing ------------------------------------------------------------------------------------------------ */
+/* Indexing --------------------------------------------------------------------------------------------- */
 
 static Value index_value(Checker *c, const Node *node)
 {
@@ -364,7 +385,8 @@ static Value index_value(Checker *c, const Node *node)
     if (value.kind == VALUE_ERROR)
         return value;
     if (node->count != 2) {
-        check_error(c, node->span, "wrong-index", "%s takes one index, not %d", value_describe(&value), node->count - 1);
+        check_error(c, node->span, "wrong-index", "%s takes one index, not %d", value_describe(&value),
+                    node->count - 1);
         return value_error();
     }
     const Expr *index = value_expect_int(c, node->child[1]->span, check_value(c, node->child[1]), "an index");
@@ -374,8 +396,9 @@ static Value index_value(Checker *c, const Node *node)
         return value_scalar(vector_at(c, value.e, index));
     int parts = value.parts ? value.parts : 1;
     if (index->op != EXPR_INT || index->value.i < 0 || index->value.i >= parts) {
-        diag_fix(c->diag, check_error(c, node->child[1]->span, "wrong-index", "%s has parts 0 to %d, known beforehand",
-                                      value_describe(&value), parts - 1),
+        diag_fix(c->diag,
+                 check_error(c, node->child[1]->span, "wrong-index", "%s has parts 0 to %d, known beforehand",
+                             value_describe(&value), parts - 1),
                  "the index must be such a constant");
         return value_error();
     }
@@ -391,15 +414,19 @@ static Value member_value(Checker *c, const Node *node)
     int part = value.kind == VALUE_VECTOR ? -1 : axis_part(c, node->name, parts);
     if (part >= 0)
         return value.parts ? value_scalar(value.part[part]) : value;
-    Message *m = check_error(c, node->name_span, "unknown-name", "%s has no part '%s'", value_describe(&value), node->name);
+    Message *m = check_error(c, node->name_span, "unknown-name", "%s has no part '%s'",
+                             value_describe(&value), node->name);
     if (c->spec->rank == 1 && value.kind == VALUE_SCALAR)
         diag_fix(c->diag, m, "positions have parts in 'attention %s over (y, x)'", c->spec->name);
     else if (value.kind != VALUE_VECTOR)
-        diag_fix(c->diag, m, "its parts are %s", parts == 1 ? ".x" : parts == 2 ? ".y and .x" : ".z, .y and .x");
+        diag_fix(c->diag, m, "its parts are %s",
+                 parts == 1   ? ".x"
+                 : parts == 2 ? ".y and .x"
+                              : ".z, .y and .x");
     return value_error();
 }
 
-/* Everything ---------------------------------------------------------------------------------------------- */
+/* Everything ------------------------------------------------------------------------------------------- */
 
 /* 1 / 2 as written: nearly always 0.5 was meant. */
 static void warn_floor(Checker *c, const Node *node)
@@ -409,10 +436,13 @@ static void warn_floor(Checker *c, const Node *node)
         || a->integer % b->integer == 0)
         return;
     for (const Message *m = c->diag->first; m; m = m->next)
-        if (m->span.file == node->span.file && m->span.begin == node->span.begin && !strcmp(m->id, "integer-division"))
+        if (m->span.file == node->span.file && m->span.begin == node->span.begin
+            && !strcmp(m->id, "integer-division"))
             return;
-    diag_fix(c->diag, diag_warn(c->diag, node->span, "integer-division", "'/' on ints is floor division: %lld / %lld = %lld",
-                                (long long)a->integer, (long long)b->integer, (long long)(a->integer / b->integer)),
+    diag_fix(c->diag,
+             diag_warn(c->diag, node->span, "integer-division",
+                       "'/' on ints is floor division: %lld / %lld = %lld", (long long)a->integer,
+                       (long long)b->integer, (long long)(a->integer / b->integer)),
              "write %lld.0 / %lld for the fraction", (long long)a->integer, (long long)b->integer);
 }
 
@@ -422,11 +452,15 @@ static bool within_limits(Checker *c, const Node *node)
         return false;
     if (++c->steps > CHECK_MAX_STEPS || arena_used(c->arena) - c->memory > CHECK_MAX_MEMORY) {
         c->stopped = true;
-        diag_fix(c->diag, check_error(c, c->def ? c->call : node->span, "too-large", "the functions used here expand to more than %d expression nodes",
-                                      CHECK_MAX_STEPS), "call them on fewer things, or less deeply");
+        diag_fix(c->diag,
+                 check_error(c, c->def ? c->call : node->span, "too-large",
+                             "the functions used here expand to more than %d expression nodes",
+                             CHECK_MAX_STEPS),
+                 "call them on fewer things, or less deeply");
     } else if (c->depth > CHECK_MAX_DEPTH) {
         c->stopped = true;
-        check_error(c, node->span, "nesting", "expressions nested more than %d deep, counting the functions used", CHECK_MAX_DEPTH);
+        check_error(c, node->span, "nesting",
+                    "expressions nested more than %d deep, counting the functions used", CHECK_MAX_DEPTH);
     }
     return !c->stopped;
 }
@@ -449,7 +483,8 @@ static Value check_kind(Checker *c, const Node *node)
             return value_error();
         }
         for (int n = 0; n < node->count; n++) {
-            value.part[n] = value_expect_scalar(c, node->child[n]->span, check_value(c, node->child[n]), "a part of a tuple");
+            value.part[n] = value_expect_scalar(c, node->child[n]->span, check_value(c, node->child[n]),
+                                                "a part of a tuple");
             if (!value.part[n])
                 value.kind = VALUE_ERROR;
         }
@@ -516,7 +551,8 @@ Value check_value(Checker *c, const Node *node)
     c->depth--;
     if (value.kind != VALUE_ERROR && too_deep(&value)) {
         c->stopped = true;
-        check_error(c, node->span, "nesting", "this expression is nested more than %d deep once functions are inlined",
+        check_error(c, node->span, "nesting",
+                    "this expression is nested more than %d deep once functions are inlined",
                     CHECK_MAX_EXPR_DEPTH);
         return value_error();
     }

@@ -8,8 +8,9 @@
  *   check_value.c    values, broadcasting, vectors
  *   check_warnings.c what is legal and hardly meant
  *
- * A per-token vector is an Expr in VAR_C with a width. Every scalar is free of VAR_C: indexing and reducing close it,
- * comprehensions bind a fresh variable and turn it into VAR_C at the end. `def` and `let` are inlined. */
+ * A per-token vector is an Expr in VAR_C with a width. Every scalar is free of VAR_C: indexing and reducing
+ * close it, comprehensions bind a fresh variable and turn it into VAR_C at the end. `def` and `let` are
+ * inlined. */
 #ifndef ATTUNE_CHECK_INTERNAL_H
 #define ATTUNE_CHECK_INTERNAL_H
 
@@ -21,7 +22,8 @@ typedef struct Value {
     ValueKind kind;
     const Expr *e;                    /* SCALAR; VECTOR: element VAR_C */
     const Expr *width;                /* VECTOR */
-    const Expr *part[SPEC_MAX_RANK];  /* TUPLE. A SCALAR with parts is a position: flat, with its coordinates */
+    const Expr
+        *part[SPEC_MAX_RANK]; /* TUPLE. A SCALAR with parts is a position: flat, with its coordinates */
     int parts;
 } Value;
 
@@ -78,11 +80,17 @@ typedef struct Checker {
     int let_count;
 } Checker;
 
-enum { CHECK_MAX_STEPS = 1 << 16, CHECK_MAX_DEPTH = 1000, CHECK_MAX_EXPR_DEPTH = 3000, CHECK_MAX_INLINED = 64 };
+enum {
+    CHECK_MAX_STEPS = 1 << 16,
+    CHECK_MAX_DEPTH = 1000,
+    CHECK_MAX_EXPR_DEPTH = 3000,
+    CHECK_MAX_INLINED = 64
+};
 enum { CHECK_MAX_MEMORY = 256 << 20 };
 
 /* check_value.c */
-Message *check_error(Checker *c, Span span, const char *id, const char *format, ...) __attribute__((format(printf, 4, 5)));
+Message *check_error(Checker *c, Span span, const char *id, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 Value value_error(void);
 Value value_scalar(const Expr *e);
 Value value_vector(const Expr *e, const Expr *width);

@@ -1,10 +1,11 @@
-/* The items of an attention: mask, similarity, score, features, normaliser, decay, output, returns, schedule. */
+/* The items of an attention: mask, similarity, score, features, normaliser, decay, output, returns,
+ * schedule. */
 #include <string.h>
 
 #include "check_internal.h"
 
-const char *const schedule_keys[] = {"block_m", "block_m1", "block_m2", "block_n", "block_n1", "block_n2", "chunk", "stages",
-                                     "warps", "splits", NULL};
+const char *const schedule_keys[] = {"block_m", "block_m1", "block_m2", "block_n", "block_n1", "block_n2",
+                                     "chunk",   "stages",   "warps",    "splits",  NULL};
 
 bool check_schedule_key(const char *name)
 {
@@ -22,7 +23,7 @@ static Value item_value(Checker *c, Context context, const Node *node)
     return check_value(c, node);
 }
 
-/* Features ------------------------------------------------------------------------------------------------ */
+/* Features --------------------------------------------------------------------------------------------- */
 
 /* `feature q [r] = body`: a scalar body that names the channel r, or a vector of that width. */
 static void check_feature_body(Checker *c, const Node *node, SpecFeature *feature)
@@ -38,7 +39,8 @@ static void check_feature_body(Checker *c, const Node *node, SpecFeature *featur
     }
     bool names_channel = width && width->kind == NODE_NAME && !check_reserved_meaning(width->name);
     VarId bound = expr_fresh_bound(c->pool);
-    Binding channel = {NULL, names_channel ? width->name : "", value_scalar(expr_var(c->pool, bound, TYPE_INT))};
+    Binding channel = {NULL, names_channel ? width->name : "",
+                       value_scalar(expr_var(c->pool, bound, TYPE_INT))};
     c->locals = names_channel ? &channel : NULL;
     Value value = item_value(c, IN_FEATURE, body);
     c->locals = NULL;
@@ -46,14 +48,19 @@ static void check_feature_body(Checker *c, const Node *node, SpecFeature *featur
         return;
     if (value.kind == VALUE_SCALAR && names_channel) {
         value.e = expect_float(c, span, value.e, "a feature map");
-        value = value.e ? value_vector(bound_to_channel(c, value.e, bound, expr_var(c->pool, VAR_C, TYPE_INT)), declared)
-            : value_error();
+        value = value.e ? value_vector(
+                    bound_to_channel(c, value.e, bound, expr_var(c->pool, VAR_C, TYPE_INT)), declared)
+                        : value_error();
     } else if (value.kind != VALUE_VECTOR) {
-        diag_fix(c->diag, check_error(c, span, "type-mismatch", "a feature map must give a vector, not %s", value_describe(&value)),
+        diag_fix(c->diag,
+                 check_error(c, span, "type-mismatch", "a feature map must give a vector, not %s",
+                             value_describe(&value)),
                  "it is a function of the vector x; 'feature q [r] = ...' names its channel r");
         return;
     } else if (declared && declared != value.width) {
-        diag_fix(c->diag, check_error(c, width->span, "width-mismatch", "this is not the width of the feature map's vector"),
+        diag_fix(c->diag,
+                 check_error(c, width->span, "width-mismatch",
+                             "this is not the width of the feature map's vector"),
                  "leave it out: the vector's own width is used");
         return;
     } else {
@@ -68,15 +75,21 @@ static void check_feature(Checker *c, const Node *node)
     const Node *names = node->child[0];
     for (int n = 0; n < names->count; n++) {
         const Node *name = names->child[n];
-        SpecFeature *feature = !strcmp(name->name, "q") ? &c->spec->feature_q : !strcmp(name->name, "k") ? &c->spec->feature_k
-            : !strcmp(name->name, "v") ? &c->spec->feature_v : NULL;
+        SpecFeature *feature = !strcmp(name->name, "q")   ? &c->spec->feature_q
+                               : !strcmp(name->name, "k") ? &c->spec->feature_k
+                               : !strcmp(name->name, "v") ? &c->spec->feature_v
+                                                          : NULL;
         if (!feature) {
-            diag_fix(c->diag, check_error(c, name->span, "unknown-name", "there is no tensor '%s' to map", name->name), "q, k or v");
+            diag_fix(c->diag,
+                     check_error(c, name->span, "unknown-name", "there is no tensor '%s' to map", name->name),
+                     "q, k or v");
             continue;
         }
         if (feature->body) {
-            diag_fix(c->diag, check_error(c, name->span, "duplicate-item", "'%s' has a feature map already", name->name),
-                     "one map can do both: apply one function to the other's result");
+            diag_fix(
+                c->diag,
+                check_error(c, name->span, "duplicate-item", "'%s' has a feature map already", name->name),
+                "one map can do both: apply one function to the other's result");
             continue;
         }
         c->tensor = name->name[0];
@@ -85,7 +98,7 @@ static void check_feature(Checker *c, const Node *node)
     }
 }
 
-/* Normalisers --------------------------------------------------------------------------------------------- */
+/* Normalisers ------------------------------------------------------------------------------------------ */
 
 enum { NORM_ARGS = 3 };
 
@@ -96,8 +109,12 @@ typedef struct NormRow {
 } NormRow;
 
 static const NormRow norm_rows[] = {
-    {"softmax", NORM_SOFTMAX, {"sink"}}, {"none", NORM_NONE, {NULL}}, {"sum", NORM_SUM, {"eps", "min"}},
-    {"count", NORM_COUNT, {"power"}}, {"moments", NORM_MOMENTS, {"eps", "gain", "bias"}}, {"max", NORM_MAX, {NULL}},
+    {"softmax", NORM_SOFTMAX, {"sink"}},
+    {"none", NORM_NONE, {NULL}},
+    {"sum", NORM_SUM, {"eps", "min"}},
+    {"count", NORM_COUNT, {"power"}},
+    {"moments", NORM_MOMENTS, {"eps", "gain", "bias"}},
+    {"max", NORM_MAX, {NULL}},
     {"entmax", NORM_ENTMAX, {"alpha"}},
 };
 enum { NORM_ROW_COUNT = sizeof norm_rows / sizeof *norm_rows };
@@ -105,8 +122,8 @@ enum { NORM_ROW_COUNT = sizeof norm_rows / sizeof *norm_rows };
 static const Expr **norm_slot(SpecNorm *norm, const char *name)
 {
     const struct { const char *name; const Expr **slot; } slots[] = {
-        {"sink", &norm->sink}, {"eps", &norm->eps}, {"min", &norm->min}, {"power", &norm->power}, {"gain", &norm->gain},
-        {"bias", &norm->bias}, {"alpha", &norm->alpha},
+        {"sink", &norm->sink}, {"eps", &norm->eps},   {"min", &norm->min},     {"power", &norm->power},
+        {"gain", &norm->gain}, {"bias", &norm->bias}, {"alpha", &norm->alpha},
     };
     for (size_t n = 0; n < sizeof slots / sizeof *slots; n++)
         if (!strcmp(slots[n].name, name))
@@ -128,15 +145,16 @@ static void norm_arguments(Checker *c, const Node *node, const NormRow *row)
             for (at = 0; at < most && strcmp(row->args[at], argument->name);)
                 at++;
             if (at == most) {
-                Message *m = check_error(c, argument->name_span, "wrong-arguments", "'%s' has no argument '%s'", row->name,
-                                         argument->name);
+                Message *m = check_error(c, argument->name_span, "wrong-arguments",
+                                         "'%s' has no argument '%s'", row->name, argument->name);
                 const char *near = diag_nearest(argument->name, row->args, most);
                 if (near)
                     diag_fix(c->diag, m, "did you mean '%s'?", near);
                 continue;
             }
         } else if (at >= most) {
-            check_error(c, argument->span, "wrong-arguments", "'%s' takes %d argument%s", row->name, most, most == 1 ? "" : "s");
+            check_error(c, argument->span, "wrong-arguments", "'%s' takes %d argument%s", row->name, most,
+                        most == 1 ? "" : "s");
             continue;
         }
         const Expr **slot = norm_slot(norm, row->args[at]);
@@ -148,9 +166,11 @@ static void norm_arguments(Checker *c, const Node *node, const NormRow *row)
     if (norm->kind != NORM_ENTMAX)
         return;
     if (!norm->alpha && !c->diag->errors)
-        diag_fix(c->diag, check_error(c, node->span, "wrong-arguments", "entmax needs its alpha"), "entmax(1.5)");
+        diag_fix(c->diag, check_error(c, node->span, "wrong-arguments", "entmax needs its alpha"),
+                 "entmax(1.5)");
     if (norm->alpha && norm->alpha->op == EXPR_FLOAT && !(norm->alpha->value.f > 1))
-        diag_fix(c->diag, check_error(c, node->span, "bad-value", "entmax needs an alpha above 1"), "alpha = 1 is 'normalize softmax'");
+        diag_fix(c->diag, check_error(c, node->span, "bad-value", "entmax needs an alpha above 1"),
+                 "alpha = 1 is 'normalize softmax'");
 }
 
 static const Node *def_of_one(Checker *c, const char *name)
@@ -206,8 +226,10 @@ static void check_normalize(Checker *c, const Node *item)
     SpecNorm *norm = &c->spec->norm;
     norm->span = item->span;
     if (node->kind != NODE_NAME && node->kind != NODE_CALL) {
-        diag_fix(c->diag, check_error(c, node->span, "type-mismatch", "a normaliser is a name, or a name with arguments"),
-                 "softmax, none, sum(eps = 1e-6), sigmoid, ...");
+        diag_fix(
+            c->diag,
+            check_error(c, node->span, "type-mismatch", "a normaliser is a name, or a name with arguments"),
+            "softmax, none, sum(eps = 1e-6), sigmoid, ...");
         return;
     }
     for (int n = 0; n < NORM_ROW_COUNT; n++)
@@ -218,7 +240,8 @@ static void check_normalize(Checker *c, const Node *item)
         }
     if (c->spec->score && norm_elementwise(c, node))
         return;
-    const char *names[NORM_ROW_COUNT + 8] = {"sigmoid", "tanh", "relu", "exp", "erf", "laplace", "silu", "softplus"};
+    const char *names[NORM_ROW_COUNT + 8] = {"sigmoid", "tanh",    "relu", "exp",
+                                             "erf",     "laplace", "silu", "softplus"};
     for (int n = 0; n < NORM_ROW_COUNT; n++)
         names[8 + n] = norm_rows[n].name;
     const char *near = diag_nearest(node->name, names, NORM_ROW_COUNT + 8);
@@ -226,10 +249,12 @@ static void check_normalize(Checker *c, const Node *item)
     if (near)
         diag_fix(c->diag, m, "did you mean '%s'?", near);
     else
-        diag_fix(c->diag, m, "softmax, none, sum, count, moments, max, entmax, or a function of the score such as sigmoid");
+        diag_fix(
+            c->diag, m,
+            "softmax, none, sum, count, moments, max, entmax, or a function of the score such as sigmoid");
 }
 
-/* Decay --------------------------------------------------------------------------------------------------- */
+/* Decay ------------------------------------------------------------------------------------------------ */
 
 /* log e, without leaving log space where e is written as exp(...) or a product of such. */
 static const Expr *log_of(Checker *c, const Expr *e)
@@ -240,7 +265,8 @@ static const Expr *log_of(Checker *c, const Expr *e)
     if (e->op == EXPR_MUL && e->args[0]->op == EXPR_EXP && e->args[1]->op == EXPR_EXP)
         return expr_op2(pool, EXPR_ADD, e->args[0]->args[0], e->args[1]->args[0]);
     if (e->op == EXPR_SIGMOID) { /* min(x, 0) - log(1 + exp(-|x|)) */
-        const Expr *x = e->args[0], *small = expr_op1(pool, EXPR_EXP, expr_op1(pool, EXPR_NEG, expr_op1(pool, EXPR_ABS, x)));
+        const Expr *x = e->args[0],
+                   *small = expr_op1(pool, EXPR_EXP, expr_op1(pool, EXPR_NEG, expr_op1(pool, EXPR_ABS, x)));
         return expr_op2(pool, EXPR_SUB, expr_op2(pool, EXPR_MIN, x, expr_float(pool, 0)),
                         expr_op1(pool, EXPR_LOG, expr_op2(pool, EXPR_ADD, expr_float(pool, 1), small)));
     }
@@ -254,14 +280,17 @@ static void decay_factor(Checker *c, const Node *node)
     if (value.kind == VALUE_ERROR)
         return;
     if (value.kind == VALUE_TUPLE) {
-        check_error(c, node->span, "type-mismatch", "a decay is a number or a vector, not %s", value_describe(&value));
+        check_error(c, node->span, "type-mismatch", "a decay is a number or a vector, not %s",
+                    value_describe(&value));
         return;
     }
     const Expr *e = expect_float(c, node->span, value.e, "a decay");
     if (!e)
         return;
-    if (value.kind == VALUE_VECTOR && value.width != expr_var(c->pool, VAR_SIZE_D, TYPE_INT) && value.width != c->spec->feature_k.width) {
-        check_error(c, node->span, "width-mismatch", "a decay by channel needs one factor for each channel of k");
+    if (value.kind == VALUE_VECTOR && value.width != expr_var(c->pool, VAR_SIZE_D, TYPE_INT)
+        && value.width != c->spec->feature_k.width) {
+        check_error(c, node->span, "width-mismatch",
+                    "a decay by channel needs one factor for each channel of k");
         return;
     }
     decay->kind = value.kind == VALUE_VECTOR ? DECAY_CHANNEL : DECAY_SCALAR;
@@ -274,7 +303,8 @@ static void check_decay(Checker *c, const Node *item)
     SpecDecay *decay = &c->spec->decay;
     decay->span = item->span;
     if (c->spec->rank > 1) {
-        check_error(c, item->span, "not-supported", "a decay needs a sequence, not a grid of %d axes", c->spec->rank);
+        check_error(c, item->span, "not-supported", "a decay needs a sequence, not a grid of %d axes",
+                    c->spec->rank);
         return;
     }
     if (node->kind != NODE_CALL || strcmp(node->name, "delta")) {
@@ -292,23 +322,28 @@ static void check_decay(Checker *c, const Node *item)
             const Node *value = argument->child[0];
             decay->beta = value_expect_float(c, value->span, item_value(c, IN_DECAY, value), "beta");
         } else {
-            check_error(c, argument->span, "wrong-arguments", "delta takes the decay, if any, and beta = ...");
+            check_error(c, argument->span, "wrong-arguments",
+                        "delta takes the decay, if any, and beta = ...");
         }
     }
     if (!decay->beta && !c->diag->errors)
-        diag_fix(c->diag, check_error(c, node->span, "wrong-arguments", "delta needs its strength"), "delta(beta = beta[t])");
+        diag_fix(c->diag, check_error(c, node->span, "wrong-arguments", "delta needs its strength"),
+                 "delta(beta = beta[t])");
 }
 
-/* The rest ------------------------------------------------------------------------------------------------ */
+/* The rest --------------------------------------------------------------------------------------------- */
 
 static void check_output(Checker *c, const Node *item)
 {
     Value value = item_value(c, IN_OUTPUT, item->child[0]);
     if (value.kind == VALUE_ERROR)
         return;
-    const Expr *width = c->spec->feature_v.body ? c->spec->feature_v.width : expr_var(c->pool, VAR_SIZE_E, TYPE_INT);
+    const Expr *width =
+        c->spec->feature_v.body ? c->spec->feature_v.width : expr_var(c->pool, VAR_SIZE_E, TYPE_INT);
     if (value.kind != VALUE_VECTOR) {
-        diag_fix(c->diag, check_error(c, item->child[0]->span, "type-mismatch", "the output must be a vector, not %s", value_describe(&value)),
+        diag_fix(c->diag,
+                 check_error(c, item->child[0]->span, "type-mismatch", "the output must be a vector, not %s",
+                             value_describe(&value)),
                  "it is a function of the row o, as in 'output sigmoid(gate[i]) * o'");
     } else if (value.width != width) {
         check_error(c, item->child[0]->span, "width-mismatch", "the output must be as wide as o");
@@ -331,7 +366,8 @@ static void check_return(Checker *c, const Node *item)
             kind++;
         for (size_t l = 0; l < sizeof later / sizeof *later; l++)
             if (kind == RETURN_KIND_COUNT && !strcmp(later[l], name->name)) {
-                check_error(c, name->span, "not-supported", "returning '%s' is not supported yet", name->name);
+                check_error(c, name->span, "not-supported", "returning '%s' is not supported yet",
+                            name->name);
                 unknown = 0;
             }
         if (kind < RETURN_KIND_COUNT) {
@@ -342,7 +378,8 @@ static void check_return(Checker *c, const Node *item)
             diag_fix(c->diag, m, near ? "did you mean '%s'?" : "lse, max or sum", near);
         }
         if (kind == RETURN_LSE && c->spec->norm.kind != NORM_SOFTMAX)
-            diag_fix(c->diag, check_error(c, name->span, "type-mismatch", "only softmax has an lse"), "return sum");
+            diag_fix(c->diag, check_error(c, name->span, "type-mismatch", "only softmax has an lse"),
+                     "return sum");
     }
 }
 
@@ -357,12 +394,14 @@ static void check_schedule(Checker *c, const Node *item)
         const Node *setting = list->child[n];
         if (!check_schedule_key(setting->name)) {
             const char *near = diag_nearest(setting->name, schedule_keys, key_count);
-            Message *m = check_error(c, setting->name_span, "unknown-name", "unknown schedule key '%s'", setting->name);
+            Message *m = check_error(c, setting->name_span, "unknown-name", "unknown schedule key '%s'",
+                                     setting->name);
             if (near)
                 diag_fix(c->diag, m, "did you mean '%s'?", near);
             continue;
         }
-        const Expr *e = value_expect_int(c, setting->child[0]->span, item_value(c, IN_CONSTANT, setting->child[0]), "a setting");
+        const Expr *e = value_expect_int(c, setting->child[0]->span,
+                                         item_value(c, IN_CONSTANT, setting->child[0]), "a setting");
         if (e && (e->op != EXPR_INT || e->value.i < 1)) {
             check_error(c, setting->child[0]->span, "bad-value", "a setting is a positive number");
         } else if (e && spec->schedule_count == sizeof spec->schedule / sizeof *spec->schedule) {
@@ -385,7 +424,8 @@ void check_item(Checker *c, const Node *node)
         spec->mask = value_expect_bool(c, body->span, item_value(c, IN_MASK, body), "a mask");
         break;
     case NODE_SIMILARITY:
-        spec->similarity = value_expect_float(c, body->span, item_value(c, IN_SIMILARITY, body), "a similarity");
+        spec->similarity =
+            value_expect_float(c, body->span, item_value(c, IN_SIMILARITY, body), "a similarity");
         break;
     case NODE_SCORE:
         spec->score = value_expect_float(c, body->span, item_value(c, IN_SCORE, body), "a score");
@@ -397,10 +437,12 @@ void check_item(Checker *c, const Node *node)
     case NODE_RETURN: check_return(c, node); break;
     case NODE_SCHEDULE: check_schedule(c, node); break;
     case NODE_SELECT:
-        check_error(c, node->span, "not-supported", "'select' is not supported yet: every visible key is attended");
+        check_error(c, node->span, "not-supported",
+                    "'select' is not supported yet: every visible key is attended");
         break;
     case NODE_STREAM:
-        check_error(c, node->span, "not-supported", "several streams are not supported yet: one attention has one score");
+        check_error(c, node->span, "not-supported",
+                    "several streams are not supported yet: one attention has one score");
         break;
     default:
         break;
@@ -421,14 +463,19 @@ void check_defaults(Checker *c)
         const Expr *q = spec->feature_q.body ? spec->feature_q.width : width;
         const Expr *k = spec->feature_k.body ? spec->feature_k.width : width;
         if (q != k && !c->diag->errors)
-            diag_fix(c->diag, check_error(c, spec->feature_q.body ? spec->feature_q.span : spec->feature_k.span, "width-mismatch",
-                                          "q and k have different widths after their feature maps, so they have no dot product"),
+            diag_fix(c->diag,
+                     check_error(c, spec->feature_q.body ? spec->feature_q.span : spec->feature_k.span,
+                                 "width-mismatch",
+                                 "q and k have different widths after their feature maps, so they have no "
+                                 "dot product"),
                      "map both, or write a similarity");
-        spec->similarity = expr_reduce(pool, EXPR_SUM, bound, q, expr_op2(pool, EXPR_MUL, expr_elem(pool, ELEM_Q, channel, NULL),
-                                                                        expr_elem(pool, ELEM_K, channel, NULL)));
+        spec->similarity = expr_reduce(pool, EXPR_SUM, bound, q,
+                                       expr_op2(pool, EXPR_MUL, expr_elem(pool, ELEM_Q, channel, NULL),
+                                                expr_elem(pool, ELEM_K, channel, NULL)));
     }
     if (!spec->score) {
         const Expr *d = expr_op1(pool, EXPR_TOFLOAT, expr_var(pool, VAR_SIZE_D, TYPE_INT));
-        spec->score = expr_op2(pool, EXPR_MUL, expr_var(pool, VAR_S, TYPE_FLOAT), expr_op1(pool, EXPR_RSQRT, d));
+        spec->score =
+            expr_op2(pool, EXPR_MUL, expr_var(pool, VAR_S, TYPE_FLOAT), expr_op1(pool, EXPR_RSQRT, d));
     }
 }

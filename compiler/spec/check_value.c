@@ -1,5 +1,5 @@
-/* Values of the checker: what an expression of the language can be, and how functions on numbers reach tuples and
- * vectors. */
+/* Values of the checker: what an expression of the language can be, and how functions on numbers reach tuples
+ * and vectors. */
 #include <stdarg.h>
 #include <string.h>
 
@@ -52,7 +52,8 @@ const Expr *value_expect_scalar(Checker *c, Span span, Value value, const char *
         return NULL;
     if (value.kind == VALUE_SCALAR)
         return value.e;
-    Message *m = check_error(c, span, "type-mismatch", "%s must be one number, not %s", what, value_describe(&value));
+    Message *m =
+        check_error(c, span, "type-mismatch", "%s must be one number, not %s", what, value_describe(&value));
     if (value.kind == VALUE_VECTOR)
         diag_fix(c->diag, m, "reduce it (dot, sum, norm2, mean, max) or take one channel v[c]");
     else
@@ -91,7 +92,8 @@ const Expr *value_expect_int(Checker *c, Span span, Value value, const char *wha
         return e;
     Message *m = check_error(c, span, "type-mismatch", "%s must be an int, not %s", what,
                              type_describe((ExprType)e->type));
-    diag_fix(c->diag, m, e->type == TYPE_FLOAT ? "int(...) cuts the fraction off" : "write 'if ... then 1 else 0'");
+    diag_fix(c->diag, m,
+             e->type == TYPE_FLOAT ? "int(...) cuts the fraction off" : "write 'if ... then 1 else 0'");
     return NULL;
 }
 
@@ -99,7 +101,8 @@ const Expr *value_expect_bool(Checker *c, Span span, Value value, const char *wh
 {
     if (value.kind == VALUE_ERROR || (value.kind == VALUE_SCALAR && value.e->type == TYPE_BOOL))
         return value.kind == VALUE_ERROR ? NULL : value.e;
-    Message *m = check_error(c, span, "type-mismatch", "%s must be a boolean, not %s", what, value_describe(&value));
+    Message *m =
+        check_error(c, span, "type-mismatch", "%s must be a boolean, not %s", what, value_describe(&value));
     if (value.kind == VALUE_TUPLE)
         diag_fix(c->diag, m, "all(...) or any(...) of it");
     else
@@ -107,7 +110,7 @@ const Expr *value_expect_bool(Checker *c, Span span, Value value, const char *wh
     return NULL;
 }
 
-/* Broadcasting -------------------------------------------------------------------------------------------- */
+/* Broadcasting ----------------------------------------------------------------------------------------- */
 
 static Value map_tuples(Checker *c, Span span, const Value *args, int count, ScalarFn fn, const void *user)
 {
@@ -167,7 +170,7 @@ Value value_map(Checker *c, Span span, const Value *args, int count, ScalarFn fn
     return vector ? value_vector(e, vector->width) : value_scalar(e);
 }
 
-/* Vectors ------------------------------------------------------------------------------------------------- */
+/* Vectors ---------------------------------------------------------------------------------------------- */
 
 typedef struct Replace { int32_t var; const Expr *with; } Replace;
 
@@ -198,7 +201,7 @@ Value vector_reduce(Checker *c, Span span, ExprOp op, Value vector)
     return value_scalar(expr_reduce(c->pool, op, bound, vector.width, body));
 }
 
-/* Axes ---------------------------------------------------------------------------------------------------- */
+/* Axes ------------------------------------------------------------------------------------------------- */
 
 int axis_part(const Checker *c, const char *name, int parts)
 {

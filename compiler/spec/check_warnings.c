@@ -36,8 +36,9 @@ static const Expr *place_leaf(void *user, const Expr *leaf)
     if (leaf->op == EXPR_PARAM && spec->params[leaf->index].constant) {
         ExprValue value = spec->params[leaf->index].value;
         ExprPool *pool = place->c->pool;
-        return leaf->type == TYPE_FLOAT ? expr_float(pool, value.f) : leaf->type == TYPE_INT ? expr_int(pool, value.i)
-            : expr_bool(pool, value.i != 0);
+        return leaf->type == TYPE_FLOAT ? expr_float(pool, value.f)
+               : leaf->type == TYPE_INT ? expr_int(pool, value.i)
+                                        : expr_bool(pool, value.i != 0);
     }
     return NULL;
 }
@@ -60,11 +61,12 @@ static void warn_mask(Checker *c)
     bool no_later = never(c, NULL, after);
     bool no_earlier = never(c, expr_op2(pool, EXPR_ADD, j, distance), NULL);
     if (never(c, NULL, NULL) || (no_later && no_earlier))
-        diag_warn(c->diag, c->spec->mask->span.file < 0 ? c->spec->span : c->spec->mask->span, "mask-never-true",
-                  "this mask is never true: every row is empty");
+        diag_warn(c->diag, c->spec->mask->span.file < 0 ? c->spec->span : c->spec->mask->span,
+                  "mask-never-true", "this mask is never true: every row is empty");
     if (c->spec->decay.kind != DECAY_NONE && !no_later)
-        diag_fix(c->diag, diag_warn(c->diag, c->spec->decay.span, "decay-not-causal",
-                                    "a decay runs from earlier to later tokens: keys after the query get weight 0"),
+        diag_fix(c->diag,
+                 diag_warn(c->diag, c->spec->decay.span, "decay-not-causal",
+                           "a decay runs from earlier to later tokens: keys after the query get weight 0"),
                  "write 'mask j <= i', so that they are not computed");
 }
 
@@ -74,11 +76,14 @@ void check_warnings(Checker *c)
     warn_mask(c);
     for (int n = 0; n < c->param_count; n++)
         if (!c->params[n].used)
-            diag_warn(c->diag, c->params[n].node->name_span, "unused-name", "param '%s' is not used", c->params[n].name);
+            diag_warn(c->diag, c->params[n].node->name_span, "unused-name", "param '%s' is not used",
+                      c->params[n].name);
     for (int n = 0; n < spec->input_count; n++)
         if (!c->input_used[n])
-            diag_warn(c->diag, spec->inputs[n].span, "unused-name", "input '%s' is not used", spec->inputs[n].name);
+            diag_warn(c->diag, spec->inputs[n].span, "unused-name", "input '%s' is not used",
+                      spec->inputs[n].name);
     for (int n = 0; n < c->let_count; n++)
         if (!c->lets[n].used)
-            diag_warn(c->diag, c->lets[n].node->name_span, "unused-name", "let '%s' is not used", c->lets[n].node->name);
+            diag_warn(c->diag, c->lets[n].node->name_span, "unused-name", "let '%s' is not used",
+                      c->lets[n].node->name);
 }

@@ -5,9 +5,10 @@
  *   w_j = normalize(u)  o = output(sum_{j in A} w_j v'_j)
  *
  * Channel decay and the delta rule replace the dot product by the state's recurrence read backwards from i:
- *   r = q'_i;  for j = i, i-1, ...:  s_j = beta_j (r . k'_j);  r -= beta_j k'_j (k'_j . r);  r *= exp(log_step_j)
- * which is o_i = S_i q'_i of S_t = S_{t-1} diag(alpha_t) (I - beta_t k_t k_t^T) + beta_t v_t k_t^T. A masked token
- * neither writes nor erases, but its decay step counts. Keys after i have no path to i under a decay: they get 0.
+ *   r = q'_i;  for j = i, i-1, ...:  s_j = beta_j (r . k'_j);  r -= beta_j k'_j (k'_j . r);  r *=
+ * exp(log_step_j) which is o_i = S_i q'_i of S_t = S_{t-1} diag(alpha_t) (I - beta_t k_t k_t^T) + beta_t v_t
+ * k_t^T. A masked token neither writes nor erases, but its decay step counts. Keys after i have no path to i
+ * under a decay: they get 0.
  *
  * An empty row gives 0, before and after `output`. Nothing guards a zero denominator but `eps` and `min`. */
 #include "reference.h"
@@ -50,7 +51,10 @@ typedef struct Run {
 } Run;
 
 static double narrow(const Run *run, double value) { return run->exact ? value : (float)value; }
-static double stored(const Run *run, double value) { return run->exact ? value : ref_round(value, run->plain_type); }
+static double stored(const Run *run, double value)
+{
+    return run->exact ? value : ref_round(value, run->plain_type);
+}
 
 static RefCode *code_for(Run *run, const Expr *e, RefLaneKind lanes)
 {
@@ -71,7 +75,7 @@ static void set_position(Run *run, int64_t flat, const int64_t *axis)
     run->env.position[0] = flat;
 }
 
-/* Features ------------------------------------------------------------------------------------------------ */
+/* Features --------------------------------------------------------------------------------------------- */
 
 static void feature_prepare(Run *run, Feature *f, const SpecFeature *spec, int64_t raw_width, int64_t tokens)
 {
@@ -91,8 +95,8 @@ static void feature_prepare(Run *run, Feature *f, const SpecFeature *spec, int64
     f->rows = ARENA_ARRAY(run->arena, double, (size_t)(tokens * f->width));
 }
 
-static void feature_run(Run *run, Feature *f, const RefTensor *tensor, int64_t batch, int64_t head, int64_t first,
-                        int64_t tokens, int64_t offset, const int64_t *axis)
+static void feature_run(Run *run, Feature *f, const RefTensor *tensor, int64_t batch, int64_t head,
+                        int64_t first, int64_t tokens, int64_t offset, const int64_t *axis)
 {
     RefEnv *env = &run->env;
     for (int64_t t = 0; t < tokens; t++)
@@ -119,7 +123,7 @@ static void feature_run(Run *run, Feature *f, const RefTensor *tensor, int64_t b
     }
 }
 
-/* Decay --------------------------------------------------------------------------------------------------- */
+/* Decay ------------------------------------------------------------------------------------------------ */
 
 static void decay_run(Run *run)
 {
@@ -191,11 +195,12 @@ static void recurrent_similarity(Run *run, int64_t i)
     }
 }
 
-/* Normalisers --------------------------------------------------------------------------------------------- */
+/* Normalisers ------------------------------------------------------------------------------------------ */
 
 typedef struct RowStats { double max, sum, lse; } RowStats;
 
-/* Sum over j in A of f(t_j - tau) for entmax, where f(z) = [z]_+^(1 / (alpha - 1)), z already scaled by alpha - 1. */
+/* Sum over j in A of f(t_j - tau) for entmax, where f(z) = [z]_+^(1 / (alpha - 1)), z already scaled by alpha
+ * - 1. */
 static double entmax_mass(const Run *run, const double *z, double tau, double power)
 {
     double mass = 0;
@@ -312,7 +317,7 @@ static RowStats normalize(Run *run, int64_t i)
     return stats;
 }
 
-/* Rows ---------------------------------------------------------------------------------------------------- */
+/* Rows ------------------------------------------------------------------------------------------------- */
 
 /* Evaluates `code` for the keys of every block that has a visible one. */
 static void run_keys(Run *run, RefCode *code, double *out)

@@ -52,7 +52,7 @@ struct RefCode {
     Slot result;
 };
 
-/* Building ------------------------------------------------------------------------------------------------ */
+/* Building --------------------------------------------------------------------------------------------- */
 
 static Entry *scope_find(Scope *scope, const Expr *e)
 {
@@ -84,7 +84,8 @@ static void block_add(Arena *arena, Block *block, Inst *inst)
 {
     if (block->count == block->capacity) {
         int capacity = block->capacity ? block->capacity * 2 : 8;
-        block->insts = arena_grow(arena, block->insts, (size_t)block->count, (size_t)capacity, sizeof *block->insts);
+        block->insts =
+            arena_grow(arena, block->insts, (size_t)block->count, (size_t)capacity, sizeof *block->insts);
         block->capacity = capacity;
     }
     block->insts[block->count++] = inst;
@@ -228,7 +229,7 @@ RefCode *ref_code_build(Arena *arena, const Expr *e, RefLaneKind lanes)
     return code;
 }
 
-/* Stored values ------------------------------------------------------------------------------------------- */
+/* Stored values ---------------------------------------------------------------------------------------- */
 
 static double half_to_double(uint16_t h)
 {
@@ -336,7 +337,7 @@ void ref_input_extents(RefEnv *env)
     }
 }
 
-/* Running ------------------------------------------------------------------------------------------------- */
+/* Running ---------------------------------------------------------------------------------------------- */
 
 static void coordinates(int64_t flat, int rank, const int64_t *axis, int64_t *out)
 {
@@ -372,7 +373,8 @@ static ExprValue input_value(const RefEnv *env, const Expr *e, const Slot *args,
     const RefTensor *tensor = &env->problem->inputs[e->index];
     bool ragged = env->problem->cu_k || env->problem->cu_q, tokens = false;
     for (int d = 0; d < input->dim_count; d++)
-        tokens |= input->dims[d].kind == DIM_T || input->dims[d].kind == DIM_I || input->dims[d].kind == DIM_J;
+        tokens |=
+            input->dims[d].kind == DIM_T || input->dims[d].kind == DIM_I || input->dims[d].kind == DIM_J;
     int64_t address = 0;
     bool inside = tensor->data != NULL;
     for (int d = 0; d < input->dim_count && inside; d++) {

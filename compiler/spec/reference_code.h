@@ -1,10 +1,10 @@
-/* Expressions as short straight-line code over lanes: how the reference evaluates a Spec quickly enough to be run
- * over thousands of small cases. Internal to reference*.c.
+/* Expressions as short straight-line code over lanes: how the reference evaluates a Spec quickly enough to be
+ * run over thousands of small cases. Internal to reference*.c.
  *
- * A RefCode evaluates one expression for a row (a query, or a token) and up to REF_LANES lanes of it (keys, or
- * channels). Each node is evaluated at the outermost stage that its leaves allow: once per head, once per row, or
- * per lane; a reduction's body holds only what depends on its bound variable. No mathematics is special: the only
- * shortcut is a tight loop for sum(c, q[c] * k[c]), which gives the same sum. */
+ * A RefCode evaluates one expression for a row (a query, or a token) and up to REF_LANES lanes of it (keys,
+ * or channels). Each node is evaluated at the outermost stage that its leaves allow: once per head, once per
+ * row, or per lane; a reduction's body holds only what depends on its bound variable. No mathematics is
+ * special: the only shortcut is a tight loop for sum(c, q[c] * k[c]), which gives the same sum. */
 #ifndef ATTUNE_REFERENCE_CODE_H
 #define ATTUNE_REFERENCE_CODE_H
 

@@ -7,8 +7,16 @@
 static bool causal(const Pair *at) { return at->j <= at->i; }
 static double sigma(double x) { return 1 / (1 + exp(-x)); }
 static double same(const Pair *at, double dot) { (void)at; return dot; }
-static double by_sum(const Problem *p, int64_t h, double sum, int64_t count) { (void)p, (void)h, (void)count; return sum; }
-static double by_sum_eps(const Problem *p, int64_t h, double sum, int64_t count) { (void)p, (void)h, (void)count; return sum + 1e-6; }
+static double by_sum(const Problem *p, int64_t h, double sum, int64_t count)
+{
+    (void)p, (void)h, (void)count;
+    return sum;
+}
+static double by_sum_eps(const Problem *p, int64_t h, double sum, int64_t count)
+{
+    (void)p, (void)h, (void)count;
+    return sum + 1e-6;
+}
 
 static double length_of(const double *x, int64_t width)
 {
@@ -69,9 +77,15 @@ static double key_power(const Pair *at, double dot)
 {
     return dot / pow(at->j > 1 ? (double)at->j : 1, sigma(input_of(at->p, "m")[at->h]));
 }
-static double cosine(const Pair *at, double dot) { return dot * cos(1.57079632679489661923 * (double)(at->i - at->j) / 40); }
+static double cosine(const Pair *at, double dot)
+{
+    return dot * cos(1.57079632679489661923 * (double)(at->i - at->j) / 40);
+}
 static double taylor(const Pair *at, double dot) { (void)at; return 1 + dot + dot * dot / 2; }
-static double taylor_scaled(const Pair *at, double dot) { return taylor(at, dot / sqrt((double)at->p->ref.D)); }
+static double taylor_scaled(const Pair *at, double dot)
+{
+    return taylor(at, dot / sqrt((double)at->p->ref.D));
+}
 static double softmax_feature(const double *x, int64_t width, int64_t c, double sign)
 {
     double sum = 0;
@@ -130,7 +144,10 @@ static double summed_gate(const Pair *at)
     return log;
 }
 static double ssd(const Pair *at, double dot) { return dot * exp(summed_gate(at)); }
-static double forgetting(const Pair *at, double dot) { return dot / sqrt((double)at->p->ref.D) + summed_gate(at); }
+static double forgetting(const Pair *at, double dot)
+{
+    return dot / sqrt((double)at->p->ref.D) + summed_gate(at);
+}
 static double gated_linear(const Pair *at, double dot)
 {
     int64_t D = at->p->ref.D, N = at->p->ref.N;
@@ -148,7 +165,8 @@ static double gated_linear(const Pair *at, double dot)
 /* S <- alpha S (I - beta k k^T) + beta v k^T, o = S q, with unit q and k */
 static void delta(const Problem *p, Expected *expected)
 {
-    const double *log_gate = problem_input(p, "log_gate") >= 0 ? input_of(p, "log_gate") : NULL, *beta = input_of(p, "beta");
+    const double *log_gate = problem_input(p, "log_gate") >= 0 ? input_of(p, "log_gate") : NULL,
+                 *beta = input_of(p, "beta");
     for (int64_t b = 0; b < p->ref.B; b++)
         for (int64_t h = 0; h < p->ref.H; h++) {
             double S[8][8] = {{0}}, k[8], q[8];
@@ -161,7 +179,8 @@ static void delta(const Problem *p, Expected *expected)
                     for (int64_t c = 0; c < p->ref.D; c++)
                         found += keep * S[e][c] * k[c];
                     for (int64_t c = 0; c < p->ref.D; c++)
-                        S[e][c] = keep * S[e][c] + beta[at] * (v_row(p, b, group_of(p, h), t)[e] - found) * k[c];
+                        S[e][c] =
+                            keep * S[e][c] + beta[at] * (v_row(p, b, group_of(p, h), t)[e] - found) * k[c];
                 }
                 if (row < 0 || row >= p->ref.M)
                     continue;
@@ -199,8 +218,11 @@ static void moments(const Problem *p, Expected *expected)
                 for (int64_t e = 0; e < p->ref.E; e++) {
                     o[e] = 0;
                     for (int64_t j = 0; j < p->ref.N; j++)
-                        o[e] += i % 7 == 5 || j % 7 == 5 ? 0 : v_row(p, b, group_of(p, h), j)[e]
-                            * (input_of(p, "gain")[h] * (s[j] - mean) / (sqrt(square) + 1e-3) + input_of(p, "bias")[h]);
+                        o[e] += i % 7 == 5 || j % 7 == 5
+                                    ? 0
+                                    : v_row(p, b, group_of(p, h), j)[e]
+                                          * (input_of(p, "gain")[h] * (s[j] - mean) / (sqrt(square) + 1e-3)
+                                             + input_of(p, "bias")[h]);
                 }
             }
 }
@@ -267,18 +289,30 @@ static bool slices(const Pair *at)
 }
 
 static const KernelCase cases[] = {
-    {"linear/cottention", LINE, .oracle = {.visible = causal, .weight = same, .map = unit, .plain_sum = true, .divisor = count_power}},
-    {"linear/cottention_keys", LINE, .oracle = {.visible = causal, .weight = key_power, .map = unit, .plain_sum = true}},
+    {"linear/cottention", LINE,
+     .oracle = {.visible = causal, .weight = same, .map = unit, .plain_sum = true, .divisor = count_power}},
+    {"linear/cottention_keys", LINE,
+     .oracle = {.visible = causal, .weight = key_power, .map = unit, .plain_sum = true}},
     {"linear/cosformer", LINE, .settings = {{"length", "40"}},
-     .oracle = {.visible = causal, .weight = cosine, .map = positive, .plain_sum = true, .divisor = by_sum_eps}},
-    {"linear/norm_attention", LINE, .oracle = {.visible = causal, .weight = same, .map = elu1, .plain_sum = true, .finish = root_mean_square}},
-    {"linear/fastmax", LINE, .oracle = {.visible = causal, .weight = taylor, .map = standard, .plain_sum = true, .divisor = by_sum}},
-    {"linear/focused", SQUARE, .oracle = {.weight = same, .map = focused, .plain_sum = true, .divisor = by_sum_eps, .finish = add_convolved}},
-    {"linear/l2vit", SQUARE, .oracle = {.weight = same, .map = positive, .plain_sum = true, .divisor = at_least_100}},
-    {"linear/based", LINE, .oracle = {.visible = causal, .weight = taylor_scaled, .plain_sum = true, .divisor = by_sum}},
-    {"linear/hedgehog", LINE, .oracle = {.visible = causal, .weight = hedgehog, .plain_sum = true, .divisor = by_sum}},
+     .oracle =
+         {.visible = causal, .weight = cosine, .map = positive, .plain_sum = true, .divisor = by_sum_eps}},
+    {"linear/norm_attention", LINE,
+     .oracle =
+         {.visible = causal, .weight = same, .map = elu1, .plain_sum = true, .finish = root_mean_square}},
+    {"linear/fastmax", LINE,
+     .oracle = {.visible = causal, .weight = taylor, .map = standard, .plain_sum = true, .divisor = by_sum}},
+    {"linear/focused", SQUARE,
+     .oracle =
+         {.weight = same, .map = focused, .plain_sum = true, .divisor = by_sum_eps, .finish = add_convolved}},
+    {"linear/l2vit", SQUARE,
+     .oracle = {.weight = same, .map = positive, .plain_sum = true, .divisor = at_least_100}},
+    {"linear/based", LINE,
+     .oracle = {.visible = causal, .weight = taylor_scaled, .plain_sum = true, .divisor = by_sum}},
+    {"linear/hedgehog", LINE,
+     .oracle = {.visible = causal, .weight = hedgehog, .plain_sum = true, .divisor = by_sum}},
     {"linear/ssd", LINE, .prepare = gates, .oracle = {.visible = causal, .weight = ssd, .plain_sum = true}},
-    {"linear/gated_linear", LINE, .prepare = gates, .oracle = {.visible = causal, .weight = gated_linear, .plain_sum = true}},
+    {"linear/gated_linear", LINE, .prepare = gates,
+     .oracle = {.visible = causal, .weight = gated_linear, .plain_sum = true}},
     {"linear/delta_net", LINE, .prepare = gates, .own = delta},
     {"linear/gated_delta_net", LINE, .prepare = gates, .own = delta},
     {"softmax/forgetting", LINE, .prepare = gates, .oracle = {.visible = causal, .weight = forgetting}},
@@ -286,10 +320,12 @@ static const KernelCase cases[] = {
     {"windowed/diag_attention", LINE, .settings = {{"block", "6"}}, .oracle = {.visible = block6}},
     {"other/moments", SQUARE, .prepare = pads, .own = moments},
     {"other/late_interaction", .B = 2, .H = 2, .G = 1, .M = 5, .N = 19, .D = 8, .E = 1, .own = best_match},
-    {"sparse/sharded", SQUARE, .settings = {{"block", "2"}, {"near", "2"}, {"stride", "3"}, {"start", "1"}, {"dense", "1"}},
+    {"sparse/sharded", SQUARE,
+     .settings = {{"block", "2"}, {"near", "2"}, {"stride", "3"}, {"start", "1"}, {"dense", "1"}},
      .oracle = {.visible = sharded}},
     {"documents/hierarchical", SQUARE, .prepare = levels, .oracle = {.visible = hierarchical}},
-    {"documents/slices", SQUARE, .settings = {{"r", "4"}}, .prepare = slice_inputs, .oracle = {.visible = slices}},
+    {"documents/slices", SQUARE, .settings = {{"r", "4"}}, .prepare = slice_inputs,
+     .oracle = {.visible = slices}},
 };
 
 static void test_linear(void) { run_kernel_cases(cases, sizeof cases / sizeof *cases); }

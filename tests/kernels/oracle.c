@@ -51,7 +51,8 @@ static double dot(const double *a, const double *b, int64_t count)
 static void oracle_row(const Problem *p, const Oracle *oracle, Pair *at, double *o, double *lse)
 {
     int64_t N = p->ref.N, D = p->ref.D, E = p->ref.E;
-    double *t = malloc((size_t)N * sizeof *t), *mapped_q = malloc((size_t)D * sizeof *t), *mapped_k = malloc((size_t)D * sizeof *t);
+    double *t = malloc((size_t)N * sizeof *t), *mapped_q = malloc((size_t)D * sizeof *t),
+           *mapped_k = malloc((size_t)D * sizeof *t);
     double most = -INFINITY, sum = 0;
     int64_t count = 0;
     if (oracle->map) {
@@ -108,7 +109,8 @@ static void run_oracle(const Problem *p, const Oracle *oracle, Expected *expecte
         for (int64_t h = 0; h < p->ref.H; h++)
             for (int64_t row = 0; row < p->ref.M; row++) {
                 Pair at = {p, b, h, group_of(p, h), row + p->ref.offset, 0, q_row(p, b, h, row), NULL};
-                oracle_row(p, oracle, &at, o_row(p, expected->o, b, h, row), &expected->lse[(b * p->ref.H + h) * p->ref.M + row]);
+                oracle_row(p, oracle, &at, o_row(p, expected->o, b, h, row),
+                           &expected->lse[(b * p->ref.H + h) * p->ref.M + row]);
             }
 }
 
@@ -130,7 +132,13 @@ int64_t count_wrong(const KernelCase *test, ElemType elem, bool report)
         fputs(diag_to_text(p->diag), stderr);
     CU_ASSERT_PTR_NOT_NULL_FATAL(p->spec);
     RefProblem *r = &p->ref;
-    *r = (RefProblem){.B = test->B, .H = test->H, .G = test->G, .M = test->M, .N = test->N, .D = test->D, .E = test->E,
+    *r = (RefProblem){.B = test->B,
+                      .H = test->H,
+                      .G = test->G,
+                      .M = test->M,
+                      .N = test->N,
+                      .D = test->D,
+                      .E = test->E,
                       .offset = test->offset};
     if (test->m_axis[0]) {
         memcpy(r->m_axis, test->m_axis, sizeof r->m_axis);
@@ -147,7 +155,8 @@ int64_t count_wrong(const KernelCase *test, ElemType elem, bool report)
     CU_ASSERT_FATAL(problem_run(p, true, elem));
 
     int64_t rows = r->B * r->H * r->M, wrong = 0;
-    Expected expected = {malloc((size_t)(rows * r->E) * sizeof(double)), malloc((size_t)rows * sizeof(double))};
+    Expected expected = {malloc((size_t)(rows * r->E) * sizeof(double)),
+                         malloc((size_t)rows * sizeof(double))};
     for (int64_t n = 0; n < rows; n++)
         expected.lse[n] = NAN; /* not compared */
     if (test->own)
@@ -157,10 +166,11 @@ int64_t count_wrong(const KernelCase *test, ElemType elem, bool report)
     for (int64_t n = 0; n < rows * r->E; n++)
         wrong += !near(p->o[n], expected.o[n]);
     for (int64_t n = 0; n < rows; n++)
-        wrong += p->spec->norm.kind == NORM_SOFTMAX && !isnan(expected.lse[n]) && !near(p->returns[RETURN_LSE][n], expected.lse[n]);
+        wrong += p->spec->norm.kind == NORM_SOFTMAX && !isnan(expected.lse[n])
+                 && !near(p->returns[RETURN_LSE][n], expected.lse[n]);
     if (wrong && report)
-        fprintf(stderr, "%s (%s): %lld of %lld values are wrong\n", test->file, elem_type_name(elem), (long long)wrong,
-                (long long)(rows * (r->E + 1)));
+        fprintf(stderr, "%s (%s): %lld of %lld values are wrong\n", test->file, elem_type_name(elem),
+                (long long)wrong, (long long)(rows * (r->E + 1)));
 
     /* a plain run of the same mathematics is near, and does not hit the oracle exactly */
     double error = 0, size = 0;

@@ -1,4 +1,5 @@
-/* Oracles for the shipped specs: plain loops over the papers' formulas in double, knowing nothing of Specs. */
+/* Oracles for the shipped specs: plain loops over the papers' formulas in double, knowing nothing of
+ * Specs. */
 #ifndef ATTUNE_TESTS_ORACLE_H
 #define ATTUNE_TESTS_ORACLE_H
 
@@ -40,8 +41,8 @@ typedef struct Expected {
     double *o, *lse;
 } Expected;
 
-/* A kernel with sizes and settings, its data made and changed by `prepare`, its result compared with `oracle` or
- * with what `own` fills in; in f32 and in bf16. */
+/* A kernel with sizes and settings, its data made and changed by `prepare`, its result compared with `oracle`
+ * or with what `own` fills in; in f32 and in bf16. */
 typedef struct KernelCase {
     const char *file; /* under kernels/, without .attn */
     int64_t B, H, G, M, N, D, E, offset;

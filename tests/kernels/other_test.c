@@ -8,10 +8,14 @@ static bool causal(const Pair *at) { return at->j <= at->i; }
 static double scaled(const Pair *at, double dot) { return dot / sqrt((double)at->p->ref.D); }
 static double sigma(double x) { return 1 / (1 + exp(-x)); }
 
-static double sigmoid(const Pair *at, double dot) { return sigma(scaled(at, dot) - log((double)at->p->ref.N)); }
+static double sigmoid(const Pair *at, double dot)
+{
+    return sigma(scaled(at, dot) - log((double)at->p->ref.N));
+}
 static double sigmoid_alibi(const Pair *at, double dot)
 {
-    return sigma(scaled(at, dot) - log((double)at->p->ref.N) - input_of(at->p, "slope")[at->h] * (double)(at->i - at->j));
+    return sigma(scaled(at, dot) - log((double)at->p->ref.N)
+                 - input_of(at->p, "slope")[at->h] * (double)(at->i - at->j));
 }
 static double relu(const Pair *at, double dot) { return fmax(scaled(at, dot), 0) / (double)at->p->ref.N; }
 static double distance2(const Pair *at)
@@ -22,7 +26,11 @@ static double distance2(const Pair *at)
     return sum;
 }
 static double gaussian(const Pair *at, double dot) { (void)dot; return exp(-distance2(at) / 2); }
-static double gaussian_wide(const Pair *at, double dot) { (void)dot; return exp(-distance2(at) / (2 * 1.5 * 1.5)); }
+static double gaussian_wide(const Pair *at, double dot)
+{
+    (void)dot;
+    return exp(-distance2(at) / (2 * 1.5 * 1.5));
+}
 static double laplace(const Pair *at, double dot)
 {
     double mu = sqrt(0.5), spread = sqrt(1 / (4 * 3.14159265358979323846));
@@ -41,8 +49,8 @@ static int descending(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* 1.5-entmax in closed form: over the sorted z = t / 2, tau_k = mean_k - sqrt((1 - k var_k) / k), with the largest
- * support k for which tau_k <= z_k. */
+/* 1.5-entmax in closed form: over the sorted z = t / 2, tau_k = mean_k - sqrt((1 - k var_k) / k), with the
+ * largest support k for which tau_k <= z_k. */
 static void entmax15(const Problem *p, Expected *expected)
 {
     int64_t N = p->ref.N;
@@ -79,7 +87,7 @@ static void entmax15(const Problem *p, Expected *expected)
     free(sorted);
 }
 
-/* Linear attention as a recurrence: state[D][E] and norm[D] after each token. --------------------------------- */
+/* Linear attention as a recurrence: state[D][E] and norm[D] after each token. -------------------------- */
 
 enum { MOST = 16 };
 
@@ -161,19 +169,30 @@ static void norm_and_gate(const Problem *p, int64_t b, int64_t h, int64_t i, dou
     for (int64_t e = 0; e < p->ref.E; e++)
         square += o[e] * o[e];
     for (int64_t e = 0; e < p->ref.E; e++)
-        o[e] *= input_of(p, "gate")[((b * p->ref.H + h) * p->ref.N + i) * p->ref.E + e] / sqrt(square / (double)p->ref.E + 1e-6);
+        o[e] *= input_of(p, "gate")[((b * p->ref.H + h) * p->ref.N + i) * p->ref.E + e]
+                / sqrt(square / (double)p->ref.E + 1e-6);
 }
 
-static void linear_elu(const Problem *p, Expected *expected) { recurrence(p, expected, elu1, keep_all, divide); }
-static void retention(const Problem *p, Expected *expected) { recurrence(p, expected, identity, keep_by_head, scale_row); }
-static void lightning(const Problem *p, Expected *expected) { recurrence(p, expected, silu, keep_slope, norm_and_gate); }
+static void linear_elu(const Problem *p, Expected *expected)
+{
+    recurrence(p, expected, elu1, keep_all, divide);
+}
+static void retention(const Problem *p, Expected *expected)
+{
+    recurrence(p, expected, identity, keep_by_head, scale_row);
+}
+static void lightning(const Problem *p, Expected *expected)
+{
+    recurrence(p, expected, silu, keep_slope, norm_and_gate);
+}
 
 static double rate(const Problem *p, int64_t h) { (void)p; return -0.1 * (double)(h + 1); }
 static void rates(Problem *p) { set_input(p, "log_decay", rate); }
 static double slope(const Problem *p, int64_t h) { (void)p; return 0.05 * (double)(h + 1); }
 static void slopes(Problem *p) { set_input(p, "slope", slope); }
 
-/* exp(w_r . y - |y|^2 / 2) with y = x / D^(1/4); o = phi(q) (sum_j phi(k_j) v_j) / (phi(q) . sum_j phi(k_j)) */
+/* exp(w_r . y - |y|^2 / 2) with y = x / D^(1/4); o = phi(q) (sum_j phi(k_j) v_j) / (phi(q) . sum_j
+ * phi(k_j)) */
 static double random_feature(const Problem *p, int64_t h, int64_t r, const double *x)
 {
     const double *omega = input_of(p, "omega") + (h * 5 + r) * p->ref.D;
@@ -217,8 +236,8 @@ static const KernelCase normalisers[] = {
     {"other/sigmoid_causal", LINE, .oracle = {.visible = causal, .weight = sigmoid_alibi, .plain_sum = true}},
     {"other/relu", LINE, .oracle = {.weight = relu, .plain_sum = true}},
     {"other/gaussian", LINE, .oracle = {.weight = gaussian, .plain_sum = true}},
-    {"other/gaussian_sum", .B = 1, .H = 2, .G = 1, .M = 9, .N = 20, .D = 3, .E = 1, .settings = {{"sigma", "1.5"}},
-     .oracle = {.weight = gaussian_wide, .plain_sum = true}},
+    {"other/gaussian_sum", .B = 1, .H = 2, .G = 1, .M = 9, .N = 20, .D = 3, .E = 1,
+     .settings = {{"sigma", "1.5"}}, .oracle = {.weight = gaussian_wide, .plain_sum = true}},
     {"other/laplace", LINE, .oracle = {.visible = causal, .weight = laplace, .plain_sum = true}},
     {"other/nonlocal_means", .B = 1, .H = 1, .G = 1, .D = 5, .E = 3, .m_axis = {6, 7}, .n_axis = {6, 7},
      .settings = {{"bandwidth", "2"}, {"radius", "2"}}, .oracle = {.visible = patch, .weight = nonlocal}},
@@ -233,7 +252,10 @@ static const KernelCase linear[] = {
     {"linear/performer", LINE, .settings = {{"r", "5"}}, .own = performer},
 };
 
-static void test_normalisers(void) { run_kernel_cases(normalisers, sizeof normalisers / sizeof *normalisers); }
+static void test_normalisers(void)
+{
+    run_kernel_cases(normalisers, sizeof normalisers / sizeof *normalisers);
+}
 static void test_linear(void) { run_kernel_cases(linear, sizeof linear / sizeof *linear); }
 
 void other_suite(void)

@@ -11,7 +11,10 @@ static double document_value(const Problem *p, int64_t n) { return n % p->ref.N 
 static void documents(Problem *p) { set_input(p, "doc", document_value); }
 static bool causal_document(const Pair *at) { return at->j <= at->i && (at->i < 7) == (at->j < 7); }
 
-static double alibi(const Pair *at, double dot) { return scaled(at, dot) - input_of(at->p, "slope")[at->h] * (double)(at->i - at->j); }
+static double alibi(const Pair *at, double dot)
+{
+    return scaled(at, dot) - input_of(at->p, "slope")[at->h] * (double)(at->i - at->j);
+}
 
 static double positive(const Problem *p, int64_t n) { (void)p; return 0.25 + 0.5 * (double)n; }
 static void kerple_inputs(Problem *p)
@@ -21,11 +24,15 @@ static void kerple_inputs(Problem *p)
 }
 static double kerple_log(const Pair *at, double dot)
 {
-    return scaled(at, dot) - input_of(at->p, "a")[at->h] * log(1 + input_of(at->p, "bend")[at->h] * fabs((double)(at->i - at->j)));
+    return scaled(at, dot)
+           - input_of(at->p, "a")[at->h]
+                 * log(1 + input_of(at->p, "bend")[at->h] * fabs((double)(at->i - at->j)));
 }
 static double kerple_power(const Pair *at, double dot)
 {
-    return scaled(at, dot) - input_of(at->p, "a")[at->h] * pow(fabs((double)(at->i - at->j)), input_of(at->p, "power")[at->h]);
+    return scaled(at, dot)
+           - input_of(at->p, "a")[at->h]
+                 * pow(fabs((double)(at->i - at->j)), input_of(at->p, "power")[at->h]);
 }
 
 /* The bucket of T5: exact for small distances, logarithmic above. */
@@ -34,7 +41,8 @@ static int64_t t5_bucket(int64_t distance, int64_t buckets, int64_t max_distance
     int64_t exact = buckets / 2;
     if (distance < exact)
         return distance;
-    double steps = log((double)distance / (double)exact) / log((double)max_distance / (double)exact) * (double)(buckets - exact);
+    double steps = log((double)distance / (double)exact) / log((double)max_distance / (double)exact)
+                   * (double)(buckets - exact);
     int64_t bucket = exact + (int64_t)steps;
     return bucket < buckets - 1 ? bucket : buckets - 1;
 }
@@ -101,19 +109,25 @@ static bool scale_dit(const Pair *at)
 
 static const KernelCase cases[] = {
     {"position/alibi", LINE, .oracle = {.visible = causal, .weight = alibi}},
-    {"position/alibi_documents", .B = 2, .H = 4, .G = 2, .M = 19, .N = 19, .D = 8, .E = 6, .prepare = documents,
-     .oracle = {.visible = causal_document, .weight = alibi}},
-    {"position/kerple_log", LINE, .prepare = kerple_inputs, .oracle = {.visible = causal, .weight = kerple_log}},
-    {"position/kerple_power", LINE, .prepare = kerple_inputs, .oracle = {.visible = causal, .weight = kerple_power}},
-    {"position/t5_bias", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}}, .oracle = {.visible = causal, .weight = t5}},
-    {"position/t5_bias_bidirectional", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}}, .oracle = {.weight = t5_both}},
+    {"position/alibi_documents", .B = 2, .H = 4, .G = 2, .M = 19, .N = 19, .D = 8, .E = 6,
+     .prepare = documents, .oracle = {.visible = causal_document, .weight = alibi}},
+    {"position/kerple_log", LINE, .prepare = kerple_inputs,
+     .oracle = {.visible = causal, .weight = kerple_log}},
+    {"position/kerple_power", LINE, .prepare = kerple_inputs,
+     .oracle = {.visible = causal, .weight = kerple_power}},
+    {"position/t5_bias", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}},
+     .oracle = {.visible = causal, .weight = t5}},
+    {"position/t5_bias_bidirectional", LONG, .settings = {{"buckets", "8"}, {"max_distance", "40"}},
+     .oracle = {.weight = t5_both}},
     {"position/relative_bias", LINE, .settings = {{"reach", "5"}}, .oracle = {.weight = relative}},
     {"position/rope", LINE, .settings = {{"theta", "1000"}}, .oracle = {.visible = causal, .map = rope}},
-    {"position/rope2d", .B = 1, .H = 2, .G = 2, .D = 12, .E = 5, .m_axis = {4, 5}, .n_axis = {4, 5}, .settings = {{"theta", "50"}},
-     .oracle = {.map = rope2d}},
-    {"windowed/chunk_causal", LINE, .settings = {{"chunk", "7"}, {"theta", "1000"}}, .oracle = {.visible = chunk7, .map = rope}},
+    {"position/rope2d", .B = 1, .H = 2, .G = 2, .D = 12, .E = 5, .m_axis = {4, 5}, .n_axis = {4, 5},
+     .settings = {{"theta", "50"}}, .oracle = {.map = rope2d}},
+    {"windowed/chunk_causal", LINE, .settings = {{"chunk", "7"}, {"theta", "1000"}},
+     .oracle = {.visible = chunk7, .map = rope}},
     {"windowed/scale_dit", .B = 2, .H = 2, .G = 2, .M = 19, .N = 19, .D = 8, .E = 4, .prepare = places,
-     .settings = {{"front", "4"}, {"window", "5"}, {"theta", "1000"}}, .oracle = {.visible = scale_dit, .map = rope_places}},
+     .settings = {{"front", "4"}, {"window", "5"}, {"theta", "1000"}},
+     .oracle = {.visible = scale_dit, .map = rope_places}},
 };
 
 static void test_positions(void) { run_kernel_cases(cases, sizeof cases / sizeof *cases); }

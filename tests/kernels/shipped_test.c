@@ -1,4 +1,5 @@
-/* What holds for every file of kernels/: it says what it computes, parses and checks without a message, and runs. */
+/* What holds for every file of kernels/: it says what it computes, parses and checks without a message, and
+ * runs. */
 #include <dirent.h>
 #include <stdio.h>
 

@@ -45,7 +45,10 @@ static void prefixed_documents(Problem *p)
 static bool same(const Pair *at) { return document(at->i) == document(at->j); }
 static bool causal_document(const Pair *at) { return same(at) && causal(at); }
 static bool sliding_document(const Pair *at) { return same(at) && at->j <= at->i && at->j > at->i - 3; }
-static bool prefix_document(const Pair *at) { return same(at) && (at->j <= at->i || at->j < document_end(at->i)); }
+static bool prefix_document(const Pair *at)
+{
+    return same(at) && (at->j <= at->i || at->j < document_end(at->i));
+}
 static bool question(const Pair *at) { return at->j <= at->i && (same(at) || document(at->j) == 0); }
 
 static double lengths(const Problem *p, int64_t b) { (void)p; return b ? 9 : 4; }
@@ -80,7 +83,10 @@ static bool bagel(const Pair *at)
 
 /* scores */
 static double capped(const Pair *at, double dot) { return 2 * tanh(dot / sqrt((double)at->p->ref.D) / 2); }
-static double sink_of(const Problem *p, int64_t h) { return input_of(p, problem_input(p, "sink") >= 0 ? "sink" : "sink_logit")[h]; }
+static double sink_of(const Problem *p, int64_t h)
+{
+    return input_of(p, problem_input(p, "sink") >= 0 ? "sink" : "sink_logit")[h];
+}
 
 static void unit(const Problem *p, const double *x, int64_t position, double *y)
 {
@@ -99,21 +105,27 @@ static const KernelCase masks[] = {
     {"softmax/full_lse", LINE},
     {"softmax/causal", LINE, .oracle = {.visible = causal}},
     {"softmax/causal", SQUARE, .oracle = {.visible = causal}},
-    {"softmax/causal", .B = 1, .H = 2, .G = 1, .M = 12, .N = 9, .D = 8, .E = 8, .offset = -3, .oracle = {.visible = causal}}, /* empty rows */
+    {"softmax/causal", .B = 1, .H = 2, .G = 1, .M = 12, .N = 9, .D = 8, .E = 8, .offset = -3,
+     .oracle = {.visible = causal}}, /* empty rows */
     {"softmax/causal_lse", LINE, .oracle = {.visible = causal}},
     {"softmax/prefix", LINE, .prepare = prefixes, .oracle = {.visible = prefix}},
     {"windowed/sliding_window", LINE, .settings = {{"window", "5"}}, .oracle = {.visible = window5}},
     {"windowed/local_window", LINE, .settings = {{"radius", "3"}}, .oracle = {.visible = radius3}},
-    {"windowed/streaming_window", SQUARE, .settings = {{"window", "4"}, {"sinks", "2"}}, .oracle = {.visible = streaming}},
-    {"sparse/dilated_window", SQUARE, .settings = {{"window", "4"}, {"step", "3"}}, .oracle = {.visible = every_third}},
+    {"windowed/streaming_window", SQUARE, .settings = {{"window", "4"}, {"sinks", "2"}},
+     .oracle = {.visible = streaming}},
+    {"sparse/dilated_window", SQUARE, .settings = {{"window", "4"}, {"step", "3"}},
+     .oracle = {.visible = every_third}},
     {"sparse/strided", SQUARE, .settings = {{"stride", "4"}}, .oracle = {.visible = strided}},
     {"sparse/strided_heads", SQUARE, .settings = {{"stride", "4"}}, .oracle = {.visible = strided_heads}},
     {"sparse/fixed", SQUARE, .settings = {{"stride", "5"}, {"columns", "2"}}, .oracle = {.visible = fixed}},
-    {"sparse/fixed_heads", SQUARE, .settings = {{"stride", "5"}, {"columns", "2"}}, .oracle = {.visible = fixed_heads}},
+    {"sparse/fixed_heads", SQUARE, .settings = {{"stride", "5"}, {"columns", "2"}},
+     .oracle = {.visible = fixed_heads}},
     {"documents/documents", SQUARE, .prepare = documents, .oracle = {.visible = same}},
     {"documents/causal_documents", SQUARE, .prepare = documents, .oracle = {.visible = causal_document}},
-    {"documents/sliding_documents", SQUARE, .settings = {{"window", "3"}}, .prepare = documents, .oracle = {.visible = sliding_document}},
-    {"documents/prefix_documents", SQUARE, .prepare = prefixed_documents, .oracle = {.visible = prefix_document}},
+    {"documents/sliding_documents", SQUARE, .settings = {{"window", "3"}}, .prepare = documents,
+     .oracle = {.visible = sliding_document}},
+    {"documents/prefix_documents", SQUARE, .prepare = prefixed_documents,
+     .oracle = {.visible = prefix_document}},
     {"documents/shared_question", SQUARE, .prepare = documents, .oracle = {.visible = question}},
     {"documents/bagel", SQUARE, .prepare = bagel_inputs, .oracle = {.visible = bagel}},
 };
@@ -121,7 +133,8 @@ static const KernelCase masks[] = {
 static const KernelCase scores[] = {
     {"softmax/softcap", LINE, .settings = {{"cap", "2"}}, .oracle = {.visible = causal, .weight = capped}},
     {"softmax/sink", LINE, .oracle = {.visible = causal, .sink = sink_of}},
-    {"softmax/softcap_sink", LINE, .settings = {{"cap", "2"}}, .oracle = {.visible = causal, .weight = capped, .sink = sink_of}},
+    {"softmax/softcap_sink", LINE, .settings = {{"cap", "2"}},
+     .oracle = {.visible = causal, .weight = capped, .sink = sink_of}},
     {"softmax/qk_norm", LINE, .oracle = {.visible = causal, .weight = temperature, .map = unit}},
 };
 

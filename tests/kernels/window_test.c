@@ -1,10 +1,12 @@
 /* Windows on lines, grids and volumes. */
 #include "oracle.h"
 
-/* Neighbourhoods, by the formula of the released masks: along an axis of length L, on the index divided by the
- * dilation inside its residue class. --------------------------------------------------------------------------- */
+/* Neighbourhoods, by the formula of the released masks: along an axis of length L, on the index divided by
+ * the dilation inside its residue class.
+ * --------------------------------------------------------------------------- */
 
-static bool axis_near(int64_t i, int64_t j, int64_t n, int64_t width, int64_t dilation, int64_t stride, bool causal)
+static bool axis_near(int64_t i, int64_t j, int64_t n, int64_t width, int64_t dilation, int64_t stride,
+                      bool causal)
 {
     if (i % dilation != j % dilation)
         return false;
@@ -35,7 +37,8 @@ static bool near1_both(const Pair *at) { return axis_near(at->i, at->j, at->p->r
 static bool near1_causal(const Pair *at) { return axis_near(at->i, at->j, at->p->ref.N, 5, 1, 1, true); }
 static bool near1_causal_all(const Pair *at) { return axis_near(at->i, at->j, at->p->ref.N, 4, 3, 2, true); }
 
-static bool near2_of(const Pair *at, const int64_t *width, const int64_t *dilation, const int64_t *stride, const bool *causal)
+static bool near2_of(const Pair *at, const int64_t *width, const int64_t *dilation, const int64_t *stride,
+                     const bool *causal)
 {
     const int64_t *n = at->p->ref.n_axis;
     return axis_near(at->i / n[1], at->j / n[1], n[0], width[0], dilation[0], stride[0], causal[0])
@@ -44,8 +47,14 @@ static bool near2_of(const Pair *at, const int64_t *width, const int64_t *dilati
 static const int64_t ones[3] = {1, 1, 1};
 static const bool no[3] = {false, false, false};
 static bool near2(const Pair *at) { return near2_of(at, (int64_t[]){3, 5}, ones, ones, no); }
-static bool near2_dilated(const Pair *at) { return near2_of(at, (int64_t[]){3, 3}, (int64_t[]){2, 3}, ones, no); }
-static bool near2_stride(const Pair *at) { return near2_of(at, (int64_t[]){4, 5}, ones, (int64_t[]){2, 3}, no); }
+static bool near2_dilated(const Pair *at)
+{
+    return near2_of(at, (int64_t[]){3, 3}, (int64_t[]){2, 3}, ones, no);
+}
+static bool near2_stride(const Pair *at)
+{
+    return near2_of(at, (int64_t[]){4, 5}, ones, (int64_t[]){2, 3}, no);
+}
 static bool near2_causal(const Pair *at)
 {
     return near2_of(at, (int64_t[]){3, 4}, (int64_t[]){2, 1}, (int64_t[]){1, 2}, (bool[]){true, false});
@@ -54,15 +63,17 @@ static bool near3(const Pair *at)
 {
     const int64_t *n = at->p->ref.n_axis;
     int64_t i = at->i, j = at->j, plane = n[1] * n[2];
-    return axis_near(i / plane, j / plane, n[0], 2, 1, 1, true) && axis_near(i / n[2] % n[1], j / n[2] % n[1], n[1], 3, 1, 2, false)
-        && axis_near(i % n[2], j % n[2], n[2], 2, 2, 1, false);
+    return axis_near(i / plane, j / plane, n[0], 2, 1, 1, true)
+           && axis_near(i / n[2] % n[1], j / n[2] % n[1], n[1], 3, 1, 2, false)
+           && axis_near(i % n[2], j % n[2], n[2], 2, 2, 1, false);
 }
 static bool near3_plain(const Pair *at)
 {
     const int64_t *n = at->p->ref.n_axis;
     int64_t i = at->i, j = at->j, plane = n[1] * n[2];
-    return axis_near(i / plane, j / plane, n[0], 3, 1, 1, false) && axis_near(i / n[2] % n[1], j / n[2] % n[1], n[1], 3, 1, 1, false)
-        && axis_near(i % n[2], j % n[2], n[2], 3, 1, 1, false);
+    return axis_near(i / plane, j / plane, n[0], 3, 1, 1, false)
+           && axis_near(i / n[2] % n[1], j / n[2] % n[1], n[1], 3, 1, 1, false)
+           && axis_near(i % n[2], j % n[2], n[2], 3, 1, 1, false);
 }
 
 static double scaled(const Pair *at, double dot) { return dot / sqrt((double)at->p->ref.D); }
@@ -73,7 +84,8 @@ static double bias1(const Pair *at, double dot)
 }
 static double bias2(const Pair *at, double dot)
 {
-    int64_t width = at->p->ref.n_axis[1], dy = at->j / width - at->i / width, dx = at->j % width - at->i % width;
+    int64_t width = at->p->ref.n_axis[1], dy = at->j / width - at->i / width,
+            dx = at->j % width - at->i % width;
     return scaled(at, dot) + input_of(at->p, "bias")[(at->h * 5 + dy + 2) * 9 + dx + 4];
 }
 
@@ -81,28 +93,41 @@ static const KernelCase neighborhoods[] = {
 #define LINE .B = 1, .H = 2, .G = 1, .M = 19, .N = 19, .D = 6, .E = 5
     {"windowed/neighborhood1", LINE, .settings = {{"kernel", "5"}}, .oracle = {.visible = near1}},
     {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}}, .oracle = {.visible = near1_even}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}}, .oracle = {.visible = near1_dilated}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "7"}, {"stride", "3"}}, .oracle = {.visible = near1_stride}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"stride", "4"}}, .oracle = {.visible = near1_blocked}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"dilation", "3"}, {"stride", "2"}}, .oracle = {.visible = near1_both}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "5"}, {"causal", "true"}}, .oracle = {.visible = near1_causal}},
-    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"dilation", "3"}, {"stride", "2"}, {"causal", "true"}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}},
+     .oracle = {.visible = near1_dilated}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "7"}, {"stride", "3"}},
+     .oracle = {.visible = near1_stride}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"stride", "4"}},
+     .oracle = {.visible = near1_blocked}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "4"}, {"dilation", "3"}, {"stride", "2"}},
+     .oracle = {.visible = near1_both}},
+    {"windowed/neighborhood1", LINE, .settings = {{"kernel", "5"}, {"causal", "true"}},
+     .oracle = {.visible = near1_causal}},
+    {"windowed/neighborhood1", LINE,
+     .settings = {{"kernel", "4"}, {"dilation", "3"}, {"stride", "2"}, {"causal", "true"}},
      .oracle = {.visible = near1_causal_all}},
-    {"windowed/neighborhood1_bias", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}}, .oracle = {.visible = near1_dilated, .weight = bias1}},
+    {"windowed/neighborhood1_bias", LINE, .settings = {{"kernel", "3"}, {"dilation", "4"}},
+     .oracle = {.visible = near1_dilated, .weight = bias1}},
 #define GRID .B = 1, .H = 2, .G = 2, .D = 6, .E = 5, .m_axis = {6, 9}, .n_axis = {6, 9}
     {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(3, 5)"}}, .oracle = {.visible = near2}},
-    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "3"}, {"dilation", "(2, 3)"}}, .oracle = {.visible = near2_dilated}},
-    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(4, 5)"}, {"stride", "(2,3)"}}, .oracle = {.visible = near2_stride}},
-    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(3, 4)"}, {"dilation", "(2, 1)"}, {"stride", "(1, 2)"}, {"causal_y", "true"}},
+    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "3"}, {"dilation", "(2, 3)"}},
+     .oracle = {.visible = near2_dilated}},
+    {"windowed/neighborhood2", GRID, .settings = {{"kernel", "(4, 5)"}, {"stride", "(2,3)"}},
+     .oracle = {.visible = near2_stride}},
+    {"windowed/neighborhood2", GRID,
+     .settings = {{"kernel", "(3, 4)"}, {"dilation", "(2, 1)"}, {"stride", "(1, 2)"}, {"causal_y", "true"}},
      .oracle = {.visible = near2_causal}},
-    {"windowed/neighborhood2_bias", GRID, .settings = {{"kernel", "(3, 5)"}}, .oracle = {.visible = near2, .weight = bias2}},
+    {"windowed/neighborhood2_bias", GRID, .settings = {{"kernel", "(3, 5)"}},
+     .oracle = {.visible = near2, .weight = bias2}},
 #define VOLUME .B = 1, .H = 2, .G = 1, .D = 4, .E = 4, .m_axis = {3, 5, 4}, .n_axis = {3, 5, 4}
-    {"windowed/neighborhood3", VOLUME, .settings = {{"kernel", "(2, 3, 2)"}, {"stride", "(1, 2, 1)"}, {"dilation", "(1, 1, 2)"}, {"causal_z", "true"}},
+    {"windowed/neighborhood3", VOLUME,
+     .settings =
+         {{"kernel", "(2, 3, 2)"}, {"stride", "(1, 2, 1)"}, {"dilation", "(1, 1, 2)"}, {"causal_z", "true"}},
      .oracle = {.visible = near3}},
     {"windowed/neighborhood3", VOLUME, .settings = {{"kernel", "3"}}, .oracle = {.visible = near3_plain}},
 };
 
-/* Windows of images. ---------------------------------------------------------------------------------------- */
+/* Windows of images. ----------------------------------------------------------------------------------- */
 
 static bool box(const Pair *at)
 {
@@ -111,7 +136,8 @@ static bool box(const Pair *at)
 }
 
 /* One softmax row over `count` keys with given scores; key -1 is a zero vector. */
-static void softmax_row(const Problem *p, int64_t b, int64_t g, const double *score, const int64_t *key, int64_t count, double *o)
+static void softmax_row(const Problem *p, int64_t b, int64_t g, const double *score, const int64_t *key,
+                        int64_t count, double *o)
 {
     double most = -INFINITY, sum = 0;
     for (int64_t n = 0; n < count; n++)
@@ -154,7 +180,8 @@ static void rolled_windows(const Problem *p, Expected *expected)
             for (int64_t y = 0; y < height; y++)
                 for (int64_t x = 0; x < width; x++) {
                     /* (y, x) are places in the rolled image */
-                    int64_t i = (y + SHIFT) % height * width + (x + SHIFT) % width, count = 0, key[WINDOW * WINDOW];
+                    int64_t i = (y + SHIFT) % height * width + (x + SHIFT) % width, count = 0,
+                            key[WINDOW * WINDOW];
                     double score[WINDOW * WINDOW];
                     for (int64_t wy = y / WINDOW * WINDOW; wy < y / WINDOW * WINDOW + WINDOW; wy++)
                         for (int64_t wx = x / WINDOW * WINDOW; wx < x / WINDOW * WINDOW + WINDOW; wx++) {
@@ -198,19 +225,24 @@ static void unfolded_windows(const Problem *p, Expected *expected)
         for (int64_t h = 0; h < p->ref.H; h++)
             for (int64_t y = 0; y < height; y++)
                 for (int64_t x = 0; x < width; x++) {
-                    int64_t key[OCA_KEYS * OCA_KEYS], count = 0, top = y / OCA_WINDOW * OCA_WINDOW, left = x / OCA_WINDOW * OCA_WINDOW;
+                    int64_t key[OCA_KEYS * OCA_KEYS], count = 0, top = y / OCA_WINDOW * OCA_WINDOW,
+                                                      left = x / OCA_WINDOW * OCA_WINDOW;
                     double score[OCA_KEYS * OCA_KEYS];
                     for (int64_t ky = 0; ky < OCA_KEYS; ky++)
                         for (int64_t kx = 0; kx < OCA_KEYS; kx++) {
                             int64_t at_y = top + ky - OCA_HALO, at_x = left + kx - OCA_HALO;
                             bool inside = at_y >= 0 && at_y < height && at_x >= 0 && at_x < width;
                             int64_t j = inside ? (at_y + OCA_HALO) * padded + at_x + OCA_HALO : -1;
-                            double s = inside ? scaled_dot(p, q_row(p, b, h, y * width + x), k_row(p, b, group_of(p, h), j)) : 0;
-                            int64_t dy = ky - (y - top) + OCA_WINDOW - 1, dx = kx - (x - left) + OCA_WINDOW - 1;
+                            double s = inside ? scaled_dot(p, q_row(p, b, h, y * width + x),
+                                                           k_row(p, b, group_of(p, h), j))
+                                              : 0;
+                            int64_t dy = ky - (y - top) + OCA_WINDOW - 1,
+                                    dx = kx - (x - left) + OCA_WINDOW - 1;
                             score[count] = s + bias[(h * OCA_SIDE + dy) * OCA_SIDE + dx];
                             key[count++] = j;
                         }
-                    softmax_row(p, b, group_of(p, h), score, key, count, o_row(p, expected->o, b, h, y * width + x));
+                    softmax_row(p, b, group_of(p, h), score, key, count,
+                                o_row(p, expected->o, b, h, y * width + x));
                 }
 }
 
@@ -227,19 +259,22 @@ static bool halo(const Pair *at)
 }
 
 static const KernelCase windows[] = {
-    {"windowed/twins_lsa", .B = 2, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {4, 9}, .n_axis = {4, 9}, .settings = {{"window", "(2, 3)"}},
-     .oracle = {.visible = box}},
+    {"windowed/twins_lsa", .B = 2, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {4, 9}, .n_axis = {4, 9},
+     .settings = {{"window", "(2, 3)"}}, .oracle = {.visible = box}},
     {"windowed/swin", .B = 2, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {8, 12}, .n_axis = {8, 12},
      .settings = {{"window", "4"}, {"shift", "2"}}, .own = rolled_windows},
     {"windowed/overlap_cross", .B = 1, .H = 2, .G = 2, .D = 5, .E = 4, .m_axis = {6, 9}, .n_axis = {8, 11},
      .settings = {{"window", "3"}, {"key_window", "5"}}, .prepare = zero_ring, .own = unfolded_windows},
-    {"windowed/window_bias", .B = 3, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {3, 4}, .n_axis = {3, 4}, .settings = {{"window", "(3, 4)"}},
-     .oracle = {.weight = window_bias}},
-    {"windowed/chunk_halo", .B = 1, .H = 2, .G = 1, .M = 19, .N = 19, .D = 6, .E = 5, .settings = {{"chunk", "6"}, {"overlap", "2"}},
-     .oracle = {.visible = halo}},
+    {"windowed/window_bias", .B = 3, .H = 2, .G = 1, .D = 5, .E = 4, .m_axis = {3, 4}, .n_axis = {3, 4},
+     .settings = {{"window", "(3, 4)"}}, .oracle = {.weight = window_bias}},
+    {"windowed/chunk_halo", .B = 1, .H = 2, .G = 1, .M = 19, .N = 19, .D = 6, .E = 5,
+     .settings = {{"chunk", "6"}, {"overlap", "2"}}, .oracle = {.visible = halo}},
 };
 
-static void test_neighborhoods(void) { run_kernel_cases(neighborhoods, sizeof neighborhoods / sizeof *neighborhoods); }
+static void test_neighborhoods(void)
+{
+    run_kernel_cases(neighborhoods, sizeof neighborhoods / sizeof *neighborhoods);
+}
 static void test_windows(void) { run_kernel_cases(windows, sizeof windows / sizeof *windows); }
 
 void window_suite(void)

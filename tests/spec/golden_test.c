@@ -1,5 +1,6 @@
-/* Golden messages: each `// error: text` or `// warning: text` in errors/ wants one on its line whose text, with its fix,
- * contains `text`; `// error(1): text` wants it a line further down. Nothing else may be reported. */
+/* Golden messages: each `// error: text` or `// warning: text` in errors/ wants one on its line whose text,
+ * with its fix, contains `text`; `// error(1): text` wants it a line further down. Nothing else may be
+ * reported. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

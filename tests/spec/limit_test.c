@@ -37,10 +37,14 @@ static void doubling(const char *first, const char *step, const char *use, const
 
 static void exponential(void)
 {
-    doubling("def f0(x) = x + 1", "f%d(x) + f%d(x)", "attention a { score f40(s) }", "more than 65536 expression nodes");
-    doubling("def f0(x) = x * x", "f%d(f%d(x))", "attention a { score f40(s) }", "nested more than 3000 deep");
-    doubling("def f0(x) = concat(x, x)", "concat(f%d(x), f%d(x))", "attention a { feature q, k = f40(x) }", "more than 65536");
-    doubling("def f0(x) = x", "sum(c in 0..x, f%d(c)) + f%d(x)", "attention a { mask f40(i) > 3 }", "more than 65536");
+    doubling("def f0(x) = x + 1", "f%d(x) + f%d(x)", "attention a { score f40(s) }",
+             "more than 65536 expression nodes");
+    doubling("def f0(x) = x * x", "f%d(f%d(x))", "attention a { score f40(s) }",
+             "nested more than 3000 deep");
+    doubling("def f0(x) = concat(x, x)", "concat(f%d(x), f%d(x))", "attention a { feature q, k = f40(x) }",
+             "more than 65536");
+    doubling("def f0(x) = x", "sum(c in 0..x, f%d(c)) + f%d(x)", "attention a { mask f40(i) > 3 }",
+             "more than 65536");
 }
 
 static void deep_functions(void)
@@ -68,8 +72,9 @@ static void deep_lets(void)
     /* steps that stay shallow in text but not in the expression */
     arena = arena_create();
     text = (Text){.arena = arena};
-    text_add(&text, "def f(x) = sin(sin(sin(sin(sin(sin(sin(sin(sin(sin(x))))))))))\ndef g(x) = f(f(f(f(f(f(f(f(f(f(x))))))))))\n"
-             "def h(x) = g(g(g(g(g(g(g(g(g(g(x))))))))))\nattention a { score h(h(h(h(h(s))))) }");
+    text_add(&text, "def f(x) = sin(sin(sin(sin(sin(sin(sin(sin(sin(sin(x))))))))))\ndef g(x) = "
+                    "f(f(f(f(f(f(f(f(f(f(x))))))))))\n"
+                    "def h(x) = g(g(g(g(g(g(g(g(g(g(x))))))))))\nattention a { score h(h(h(h(h(s))))) }");
     refused(&text, "deep once functions are inlined");
     arena_destroy(arena);
 }
@@ -88,7 +93,8 @@ static void too_many(void)
     arena_destroy(arena);
     arena = arena_create();
     text = (Text){.arena = arena};
-    text_add(&text, "attention a over (a, b, c, d) { mask prod(n in 0..1000, n) > 3 and i[7] == 0 and (1, 2, 3, 4) == 3 }");
+    text_add(&text, "attention a over (a, b, c, d) { mask prod(n in 0..1000, n) > 3 and i[7] == 0 and (1, 2, "
+                    "3, 4) == 3 }");
     refused(&text, "at most 3 axes");
     refused(&text, "1 to 256 values");
     refused(&text, "at most 3 parts");

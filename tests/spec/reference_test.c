@@ -24,10 +24,22 @@ static void run(Problem *p) { CU_ASSERT_FATAL(problem_run(p, true, ELEM_TYPE_F32
 
 static bool near(double a, double b) { return a == b || fabs(a - b) <= 1e-10 * (1 + fabs(b)); }
 
-static double *o_at(const Problem *p, int64_t b, int64_t h, int64_t row) { return p->o + ((b * H + h) * p->ref.M + row) * problem_out_width(p); }
-static const double *q_at(const Problem *p, int64_t b, int64_t h, int64_t row) { return p->q + ((b * H + h) * p->ref.M + row) * D; }
-static const double *k_at(const Problem *p, int64_t b, int64_t h, int64_t j) { return p->k + ((b * G + h / (H / G)) * N + j) * D; }
-static const double *v_at(const Problem *p, int64_t b, int64_t h, int64_t j) { return p->v + ((b * G + h / (H / G)) * N + j) * E; }
+static double *o_at(const Problem *p, int64_t b, int64_t h, int64_t row)
+{
+    return p->o + ((b * H + h) * p->ref.M + row) * problem_out_width(p);
+}
+static const double *q_at(const Problem *p, int64_t b, int64_t h, int64_t row)
+{
+    return p->q + ((b * H + h) * p->ref.M + row) * D;
+}
+static const double *k_at(const Problem *p, int64_t b, int64_t h, int64_t j)
+{
+    return p->k + ((b * G + h / (H / G)) * N + j) * D;
+}
+static const double *v_at(const Problem *p, int64_t b, int64_t h, int64_t j)
+{
+    return p->v + ((b * G + h / (H / G)) * N + j) * E;
+}
 static double similarity(const Problem *p, int64_t b, int64_t h, int64_t row, int64_t j)
 {
     double sum = 0;
@@ -36,9 +48,11 @@ static double similarity(const Problem *p, int64_t b, int64_t h, int64_t row, in
     return sum;
 }
 
-/* o_i = S_i q_i with S[e][c] after each token:  S <- S diag(keep) (I - beta k k^T) + beta v k^T. ---------------- */
+/* o_i = S_i q_i with S[e][c] after each token:  S <- S diag(keep) (I - beta k k^T) + beta v k^T.
+ * ---------------- */
 
-static void delta_recurrence(const Problem *p, const double *log_keep, int keep_width, const double *beta, double *out)
+static void delta_recurrence(const Problem *p, const double *log_keep, int keep_width, const double *beta,
+                             double *out)
 {
     for (int64_t b = 0; b < B; b++)
         for (int64_t h = 0; h < H; h++) {
@@ -50,7 +64,8 @@ static void delta_recurrence(const Problem *p, const double *log_keep, int keep_
                     double erased = 0;
                     for (int c = 0; c < D; c++) {
                         if (log_keep)
-                            S[e][c] *= exp(log_keep[((b * H + h) * N + t) * keep_width + (keep_width > 1 ? c : 0)]);
+                            S[e][c] *=
+                                exp(log_keep[((b * H + h) * N + t) * keep_width + (keep_width > 1 ? c : 0)]);
                         erased += S[e][c] * k[c];
                     }
                     for (int c = 0; c < D; c++)
@@ -73,27 +88,36 @@ static void make_gates(Problem *p)
 {
     for (int n = 0; n < p->spec->input_count; n++)
         for (int64_t at = 0; at < problem_input_count(p, n); at++)
-            problem_set(p, n, at, strcmp(p->spec->inputs[n].name, "beta") ? -fabs(p->inputs[n][at]) : 1 / (1 + fabs(p->inputs[n][at])));
+            problem_set(p, n, at,
+                        strcmp(p->spec->inputs[n].name, "beta") ? -fabs(p->inputs[n][at])
+                                                                : 1 / (1 + fabs(p->inputs[n][at])));
 }
 
 static void recurrences(void)
 {
     static const struct { const char *decay; const char *log_keep, *beta; } rows[] = {
-        {"exp(gate[t])", "gate", NULL}, {"exp(wide[t])", "wide", NULL}, {"delta(beta = beta[t])", NULL, "beta"},
-        {"delta(exp(gate[t]), beta = beta[t])", "gate", "beta"}, {"delta(exp(wide[t]), beta = beta[t])", "wide", "beta"},
+        {"exp(gate[t])", "gate", NULL},
+        {"exp(wide[t])", "wide", NULL},
+        {"delta(beta = beta[t])", NULL, "beta"},
+        {"delta(exp(gate[t]), beta = beta[t])", "gate", "beta"},
+        {"delta(exp(wide[t]), beta = beta[t])", "wide", "beta"},
     };
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++)
         for (int64_t M = N; M > 3; M -= 4) {
             char text[300];
-            snprintf(text, sizeof text, "attention a { input gate[b, h, t]: f32 input wide[b, h, t, d]: f32 input beta[b, h, t]: f32"
-                     " mask j <= i score s normalize none decay %s }", rows[n].decay);
+            snprintf(
+                text, sizeof text,
+                "attention a { input gate[b, h, t]: f32 input wide[b, h, t, d]: f32 input beta[b, h, t]: f32"
+                " mask j <= i score s normalize none decay %s }",
+                rows[n].decay);
             Problem *p = make(text, M, N - M);
             make_gates(p);
             run(p);
             double expected[B * H * N * E];
             const double *keep = rows[n].log_keep ? p->inputs[problem_input(p, rows[n].log_keep)] : NULL;
             bool wide = rows[n].log_keep && rows[n].log_keep[0] == 'w';
-            delta_recurrence(p, keep, wide ? D : 1, rows[n].beta ? p->inputs[problem_input(p, "beta")] : NULL, expected);
+            delta_recurrence(p, keep, wide ? D : 1, rows[n].beta ? p->inputs[problem_input(p, "beta")] : NULL,
+                             expected);
             int wrong = 0;
             for (int64_t at = 0; at < B * H * M * E; at++)
                 wrong += !near(p->o[at], expected[at]);
@@ -113,7 +137,8 @@ static void recurrences(void)
 /* A decay under softmax is added to the scores. */
 static void forgetting(void)
 {
-    Problem *p = make("attention a { input gate[b, h, t]: f32 mask j <= i decay exp(gate[t]) return lse }", 6, 5);
+    Problem *p =
+        make("attention a { input gate[b, h, t]: f32 mask j <= i decay exp(gate[t]) return lse }", 6, 5);
     make_gates(p);
     run(p);
     int wrong = 0;
@@ -132,13 +157,15 @@ static void forgetting(void)
                 for (int e = 0; e < E; e++)
                     wrong += !near(o_at(p, b, h, row)[e], total[e] / sum);
                 wrong += !near(p->returns[RETURN_LSE][(b * H + h) * 6 + row], log(sum));
-                wrong += !near(p->returns[RETURN_MAX][(b * H + h) * 6 + row] + log(p->returns[RETURN_SUM][(b * H + h) * 6 + row]), log(sum));
+                wrong += !near(p->returns[RETURN_MAX][(b * H + h) * 6 + row]
+                                   + log(p->returns[RETURN_SUM][(b * H + h) * 6 + row]),
+                               log(sum));
             }
     CU_ASSERT_EQUAL(wrong, 0);
     problem_destroy(p);
 }
 
-/* Normalisers over A = { j : j <= i }. ------------------------------------------------------------------------ */
+/* Normalisers over A = { j : j <= i }. ----------------------------------------------------------------- */
 
 typedef void (*Weights)(const double *t, int64_t count, double *w);
 
@@ -193,7 +220,9 @@ static void weights_sparsemax(const double *t, int64_t count, double *w)
 static void normalisers(void)
 {
     static const struct { const char *text; Weights weights; } rows[] = {
-        {"sum(eps = 0.25, min = 0.5)", weights_sum}, {"count(0.3)", weights_count}, {"moments(eps = 0.125, gain = 2, bias = 3)", weights_moments},
+        {"sum(eps = 0.25, min = 0.5)", weights_sum},
+        {"count(0.3)", weights_count},
+        {"moments(eps = 0.125, gain = 2, bias = 3)", weights_moments},
         {"entmax(2)", weights_sparsemax},
     };
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
@@ -229,11 +258,13 @@ static void normalisers(void)
     problem_destroy(p);
 }
 
-/* Rows, sequences, edges. ------------------------------------------------------------------------------------- */
+/* Rows, sequences, edges. ------------------------------------------------------------------------------ */
 
 static void empty_rows(void)
 {
-    Problem *p = make("attention a { input z[h]: f32 mask j < i - 2 normalize softmax(z[h]) output o + 1 return lse }", N, 0);
+    Problem *p =
+        make("attention a { input z[h]: f32 mask j < i - 2 normalize softmax(z[h]) output o + 1 return lse }",
+             N, 0);
     run(p);
     for (int64_t row = 0; row < 3; row++) {
         for (int e = 0; e < E; e++)
@@ -260,12 +291,15 @@ static void empty_rows(void)
 /* A ragged launch is one launch a sequence. */
 static void ragged(void)
 {
-    static const char *text = "attention a { input doc[b, t]: i32 input gain[b, i]: f32 input hot[b]: f32 param w: int = 3"
-                              " feature q, k = x * cos(t * 0.1) mask j <= i and (doc[i] == doc[j] or i - j < w) score s * hot[b] + gain[i] * j / N }";
+    static const char *text =
+        "attention a { input doc[b, t]: i32 input gain[b, i]: f32 input hot[b]: f32 param w: int = 3"
+        " feature q, k = x * cos(t * 0.1) mask j <= i and (doc[i] == doc[j] or i - j < w) score s * hot[b] + "
+        "gain[i] * j / N }";
     static const int32_t cu_q[] = {0, 4, 4, 9}, cu_k[] = {0, 6, 8, 15};
     Problem *all = problem_create("test", text, NULL, 0);
     CU_ASSERT_PTR_NOT_NULL_FATAL(all->spec);
-    all->ref = (RefProblem){.B = 3, .H = H, .G = G, .M = 5, .N = 7, .D = D, .E = E, .cu_q = cu_q, .cu_k = cu_k};
+    all->ref =
+        (RefProblem){.B = 3, .H = H, .G = G, .M = 5, .N = 7, .D = D, .E = E, .cu_q = cu_q, .cu_k = cu_k};
     problem_fill(all, ELEM_TYPE_F32, 5);
     for (int64_t t = 0; t < 15; t++)
         problem_set(all, 0, t, (double)(t / 3));
@@ -273,17 +307,21 @@ static void ragged(void)
     int compared = 0, wrong = 0;
     for (int64_t b = 0; b < 3; b++) {
         Problem *one = problem_create("test", text, NULL, 0);
-        one->ref = (RefProblem){.B = 1, .H = H, .G = G, .M = cu_q[b + 1] - cu_q[b], .N = cu_k[b + 1] - cu_k[b], .D = D, .E = E};
+        one->ref = (RefProblem){
+            .B = 1, .H = H, .G = G, .M = cu_q[b + 1] - cu_q[b], .N = cu_k[b + 1] - cu_k[b], .D = D, .E = E};
         problem_fill(one, ELEM_TYPE_F32, 5);
         for (int64_t h = 0; h < H; h++)
             for (int64_t row = 0; row < one->ref.M * D; row++)
-                ((float *)one->ref.q.data)[h * one->ref.M * D + row] = (float)all->q[(h * 9 + cu_q[b]) * D + row];
+                ((float *)one->ref.q.data)[h * one->ref.M * D + row] =
+                    (float)all->q[(h * 9 + cu_q[b]) * D + row];
         for (int64_t g = 0; g < G; g++)
             for (int64_t row = 0; row < one->ref.N; row++) {
                 for (int c = 0; c < D; c++)
-                    ((float *)one->ref.k.data)[(g * one->ref.N + row) * D + c] = (float)all->k[(g * 15 + cu_k[b] + row) * D + c];
+                    ((float *)one->ref.k.data)[(g * one->ref.N + row) * D + c] =
+                        (float)all->k[(g * 15 + cu_k[b] + row) * D + c];
                 for (int e = 0; e < E; e++)
-                    ((float *)one->ref.v.data)[(g * one->ref.N + row) * E + e] = (float)all->v[(g * 15 + cu_k[b] + row) * E + e];
+                    ((float *)one->ref.v.data)[(g * one->ref.N + row) * E + e] =
+                        (float)all->v[(g * 15 + cu_k[b] + row) * E + e];
             }
         for (int64_t t = 0; t < one->ref.N; t++)
             problem_set(one, 0, t, all->inputs[0][cu_k[b] + t]);
@@ -310,21 +348,25 @@ static void addresses(void)
     int wrong = 0;
     for (int64_t h = 0; h < H; h++)
         for (int64_t row = 0; row < 4; row++)
-            wrong += !near(o_at(p, 1, h, row)[0], (p->inputs[0][row] + p->inputs[1][h / 2 * N + row + 6]) * v_at(p, 1, h, row + 6)[0]);
+            wrong += !near(o_at(p, 1, h, row)[0], (p->inputs[0][row] + p->inputs[1][h / 2 * N + row + 6])
+                                                      * v_at(p, 1, h, row + 6)[0]);
     CU_ASSERT_EQUAL(wrong, 0);
     problem_destroy(p);
     p = make("attention a { input few[3]: f32 mask i == j score 1 + few[j - 1] normalize none }", N, 0);
     run(p);
     for (int64_t i = 0; i < N; i++)
-        CU_ASSERT(near(o_at(p, 0, 0, i)[1], (1 + (i >= 1 && i < 4 ? p->inputs[0][i - 1] : 0)) * v_at(p, 0, 0, i)[1]));
+        CU_ASSERT(near(o_at(p, 0, 0, i)[1],
+                       (1 + (i >= 1 && i < 4 ? p->inputs[0][i - 1] : 0)) * v_at(p, 0, 0, i)[1]));
     problem_destroy(p);
 }
 
 /* Feature maps that change widths, look back and differ by query head. */
 static void features(void)
 {
-    Problem *p = make("attention a { input w[h, r, d]: f32 param const r: int = 7 feature q, k [r] = dot(w[h, r], x)"
-                      " feature v = concat(x, shift(x, 2)) mask j <= i score s normalize none }", N, 0);
+    Problem *p =
+        make("attention a { input w[h, r, d]: f32 param const r: int = 7 feature q, k [r] = dot(w[h, r], x)"
+             " feature v = concat(x, shift(x, 2)) mask j <= i score s normalize none }",
+             N, 0);
     run(p);
     CU_ASSERT_EQUAL(problem_out_width(p), 2 * E);
     int wrong = 0;
@@ -367,7 +409,7 @@ static void some_rows(void)
     problem_destroy(p);
 }
 
-/* Expressions ------------------------------------------------------------------------------------------------- */
+/* Expressions ------------------------------------------------------------------------------------------ */
 
 static ExprValue leaf(void *user, const Expr *e, const ExprValue *args)
 {
@@ -394,20 +436,37 @@ static ExprValue leaf(void *user, const Expr *e, const ExprValue *args)
 static void expressions(void)
 {
     static const char *const scores[] = {
-        "s", "i + h * 3", "-7 / 2 + 7 / -2 + -7 % 3 + i % -4", "n / 3 + n % 3 - (0 - n) / 3 + (0 - n) % 3", "exp(s) + exp2(s) + log(abs(s)) + log2(abs(s) + 1)",
-        "sqrt(abs(s)) + rsqrt(abs(s)) + sin(s) + cos(s) + tan(s)", "tanh(s) + sigmoid(s) + sigmoid(-30 * s) + erf(s)",
-        "floor(s * 3) + ceil(s * 3) + int(s * 10) + float(i)", "min(s, 0.5, i) + max(i, 3, h) + abs(h - i) + sign(s) + sign(3 - i)",
-        "relu(s) + elu(s) + silu(s) + gelu(s) + softplus(s) + laplace(s) + square(s) + leaky_relu(s, 0.1)", "elu(-s) + softplus(40 * s) + softplus(-40 * s)",
-        "clamp(s, -0.1, 0.1) + clamp(i, 2, 5)", "2 ^ 3 + s ^ 2 + 2 ^ -1 + n ^ 2 + i ^ 0.5", "if s > 0 and i != 3 or not f then s else i",
-        "(if f == (i > 3) then 1 else 0) + (if f != (i > 3) then 2 else 0)", "dot(q, k) + norm(q) + norm1(k) + norm2(q - k) + sum(q * k) + mean(q) + max(q) + min(k)",
-        "sum(c in 0..D, q[c] * sum(d in c..D, k[d]))", "max(c in 1..D, q[c] - k[c - 1]) + min(c in 0..2, q[c])", "mean(c in 0..3, c * s) + prod(c in 1..5, c)",
-        "if all(c in 0..D, q[c] > -9) and any(c in 0..D, k[c] > 0) then s else 2 * s", "dot(softmax(q), softmax(concat(k)))",
-        "sum(vector(c in 0..2 * D, concat(q, k)[2 * D - 1 - c] * c)) + width(concat(q, q, k))", "let u = s * s in let w = u + 1 in u * w", "inf - inf == s",
+        "s",
+        "i + h * 3",
+        "-7 / 2 + 7 / -2 + -7 % 3 + i % -4",
+        "n / 3 + n % 3 - (0 - n) / 3 + (0 - n) % 3",
+        "exp(s) + exp2(s) + log(abs(s)) + log2(abs(s) + 1)",
+        "sqrt(abs(s)) + rsqrt(abs(s)) + sin(s) + cos(s) + tan(s)",
+        "tanh(s) + sigmoid(s) + sigmoid(-30 * s) + erf(s)",
+        "floor(s * 3) + ceil(s * 3) + int(s * 10) + float(i)",
+        "min(s, 0.5, i) + max(i, 3, h) + abs(h - i) + sign(s) + sign(3 - i)",
+        "relu(s) + elu(s) + silu(s) + gelu(s) + softplus(s) + laplace(s) + square(s) + leaky_relu(s, 0.1)",
+        "elu(-s) + softplus(40 * s) + softplus(-40 * s)",
+        "clamp(s, -0.1, 0.1) + clamp(i, 2, 5)",
+        "2 ^ 3 + s ^ 2 + 2 ^ -1 + n ^ 2 + i ^ 0.5",
+        "if s > 0 and i != 3 or not f then s else i",
+        "(if f == (i > 3) then 1 else 0) + (if f != (i > 3) then 2 else 0)",
+        "dot(q, k) + norm(q) + norm1(k) + norm2(q - k) + sum(q * k) + mean(q) + max(q) + min(k)",
+        "sum(c in 0..D, q[c] * sum(d in c..D, k[d]))",
+        "max(c in 1..D, q[c] - k[c - 1]) + min(c in 0..2, q[c])",
+        "mean(c in 0..3, c * s) + prod(c in 1..5, c)",
+        "if all(c in 0..D, q[c] > -9) and any(c in 0..D, k[c] > 0) then s else 2 * s",
+        "dot(softmax(q), softmax(concat(k)))",
+        "sum(vector(c in 0..2 * D, concat(q, k)[2 * D - 1 - c] * c)) + width(concat(q, q, k))",
+        "let u = s * s in let w = u + 1 in u * w",
+        "inf - inf == s",
     };
     for (size_t n = 0; n < sizeof scores / sizeof *scores; n++) {
         char text[400];
         bool truth = strstr(scores[n], "inf") != NULL;
-        snprintf(text, sizeof text, "attention a { param n: int = 17 param f: bool = true score %s%s%s + 0 * n + (if f then 0 else 1) normalize none }",
+        snprintf(text, sizeof text,
+                 "attention a { param n: int = 17 param f: bool = true score %s%s%s + 0 * n + (if f then 0 "
+                 "else 1) normalize none }",
                  truth ? "if " : "(", scores[n], truth ? " then 1 else 2" : ")");
         Problem *p = problem_create("test", text, NULL, 0);
         if (!p->spec)

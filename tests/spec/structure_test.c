@@ -23,34 +23,46 @@ static const char *const same[][2] = {
     {"attention a { score s / sqrt(float(D)) }", "attention a { score s / sqrt(D) }"},
     {"attention a { similarity dot(q, k) }", "attention a { similarity sum(c in 0..D, q[c] * k[c]) }"},
     {"attention a { similarity norm2(q) }", "attention a { similarity sum(c in 0..D, q[c] * q[c]) }"},
-    {"attention a { similarity norm1(q - k) }", "attention a { similarity sum(c in 0..D, abs(q[c] - k[c])) }"},
+    {"attention a { similarity norm1(q - k) }",
+     "attention a { similarity sum(c in 0..D, abs(q[c] - k[c])) }"},
     {"attention a { similarity max(q * k) }", "attention a { similarity max(c in 0..D, q[c] * k[c]) }"},
     {"attention a { similarity mean(q) }", "attention a { similarity sum(q) / D }"},
     {"attention a { feature q, k = 2 * x }", "attention a { feature k = x * 2.0 feature q = x * 2.0 }"},
-    {"attention a { feature q, k = 2 * x }", "attention a { feature q, k = vector(c in 0..width(x), 2 * x[c]) }"},
-    {"attention a { feature q, k = concat(x, x) }", "attention a { feature q, k = vector(c in 0..2 * D, if c < D then x[c] else x[c - D]) }"},
+    {"attention a { feature q, k = 2 * x }",
+     "attention a { feature q, k = vector(c in 0..width(x), 2 * x[c]) }"},
+    {"attention a { feature q, k = concat(x, x) }",
+     "attention a { feature q, k = vector(c in 0..2 * D, if c < D then x[c] else x[c - D]) }"},
     {"attention a { feature q, k = relu(x) }", "attention a { feature q, k = max(x, 0) }"},
     {"attention a { normalize sigmoid }", "attention a { score sigmoid(s * scale) normalize none }"},
-    {"attention a { normalize twice }  def twice(t) = 2 * t", "attention a { score 2 * (s * scale) normalize none }"},
+    {"attention a { normalize twice }  def twice(t) = 2 * t",
+     "attention a { score 2 * (s * scale) normalize none }"},
     {"attention a { normalize sum(eps = 1, min = 2) }", "attention a { normalize sum(1, 2) }"},
-    {"attention a { input z[h]: f32 normalize softmax(z[h]) }", "attention a { input z[h]: fp32 normalize softmax(sink = z) }"},
-    {"attention a { input d[b, t]: i32 mask d[b, i] == d[b, j] }", "attention a { input d[b, t]: i32 mask d[i] == d[j] }"},
-    {"attention a { input w[h, d]: f32 feature q = x * w[h] }", "attention a { input w[h, d]: f32 feature q = vector(c in 0..D, x[c] * w[h, c]) }"},
+    {"attention a { input z[h]: f32 normalize softmax(z[h]) }",
+     "attention a { input z[h]: fp32 normalize softmax(sink = z) }"},
+    {"attention a { input d[b, t]: i32 mask d[b, i] == d[b, j] }",
+     "attention a { input d[b, t]: i32 mask d[i] == d[j] }"},
+    {"attention a { input w[h, d]: f32 feature q = x * w[h] }",
+     "attention a { input w[h, d]: f32 feature q = vector(c in 0..D, x[c] * w[h, c]) }"},
     {"attention a { input w[h, r, d]: f32 feature q, k [r] = dot(w[h, r], x) }",
-     "attention a { input w[h, r, d]: f32 feature q, k = vector(n in 0..r, sum(c in 0..D, w[h, n, c] * x[c])) }"},
+     "attention a { input w[h, r, d]: f32 feature q, k = vector(n in 0..r, sum(c in 0..D, w[h, n, c] * "
+     "x[c])) }"},
     {"attention a { input z[h]: f32 mask j <= i normalize none decay exp(z[h]) }",
      "attention a { input z[h]: f32 mask j <= i normalize none decay exp(z) }"},
-    {"attention a { mask if i < 3 then j < 2 else j < i }", "attention a { mask (i < 3 and j < 2) or (i >= 3 and j < i) or (i < 3 and j < 2) }"},
-    {"attention a over (y, x) { mask i.y == j.y and i.x == j.x }", "attention a over (y, x) { mask all(a in 0..rank, i[a] == j[a]) }"},
+    {"attention a { mask if i < 3 then j < 2 else j < i }",
+     "attention a { mask (i < 3 and j < 2) or (i >= 3 and j < i) or (i < 3 and j < 2) }"},
+    {"attention a over (y, x) { mask i.y == j.y and i.x == j.x }",
+     "attention a over (y, x) { mask all(a in 0..rank, i[a] == j[a]) }"},
     {"attention a over (y, x) { mask i.y / 2 == j.y / 2 and i.x / 3 == j.x / 3 }",
-     "attention a over (y, x) { param const w: int2 = (2, 3) mask all(i / (2, 3) == j / (2, 3)) and w.y == 2 or false }"},
+     "attention a over (y, x) { param const w: int2 = (2, 3) mask all(i / (2, 3) == j / (2, 3)) and w.y == 2 "
+     "or false }"},
 };
 
 static void spellings(void)
 {
     for (size_t n = 0; n < sizeof same / sizeof *same; n++) {
         Problem *a, *b;
-        const char *left = strchr(canonical(&a, same[n][0]), '{'), *right = strchr(canonical(&b, same[n][1]), '{');
+        const char *left = strchr(canonical(&a, same[n][0]), '{'),
+                   *right = strchr(canonical(&b, same[n][1]), '{');
         bool exact = n != 23 && n != 25; /* the same truth, not the same tree */
         if (exact && (!left || !right || strcmp(left, right)))
             fprintf(stderr, "%zu:\n%s\n%s\n", n, left ? left : "", right ? right : "");
@@ -63,10 +75,13 @@ static void spellings(void)
 static void vectors_of_params(void)
 {
     SpecSetting settings[] = {{"kernel", "(5, 7)"}, {"block_m", "64"}, {"cap", "1.5"}};
-    Problem *p = problem_create("test", "attention a over (y, x) { param const kernel: int2 = 3 param cap: float param shift: int3 = (1, 2, 3)"
+    Problem *p = problem_create("test",
+                                "attention a over (y, x) { param const kernel: int2 = 3 param cap: float "
+                                "param shift: int3 = (1, 2, 3)"
                                 " param on: bool = true"
                                 " mask i.y - j.y < kernel.y and i.x < kernel.x and on score s * cap + shift.z"
-                                " schedule sm_90a { block_m = 128 } }", settings, 3);
+                                " schedule sm_90a { block_m = 128 } }",
+                                settings, 3);
     CU_ASSERT_PTR_NOT_NULL_FATAL(p->spec);
     const Spec *spec = p->spec;
     CU_ASSERT_EQUAL(spec->rank, 2);
@@ -93,9 +108,11 @@ static void vectors_of_params(void)
 
 static void dimensions(void)
 {
-    Problem *p = problem_create("test", "attention a { param const w: int = 3 learned input t[h, 2 * w - 1, r]: bf16"
+    Problem *p = problem_create("test",
+                                "attention a { param const w: int = 3 learned input t[h, 2 * w - 1, r]: bf16"
                                 " input u[b, g, t, e]: f16 input n[i, j, N]: i64 input m[b, t]: bool"
-                                " mask m[j] and n[i, j, 0] > 0 score s + t[h, 0, r - 1] output o * u[i] }", NULL, 0);
+                                " mask m[j] and n[i, j, 0] > 0 score s + t[h, 0, r - 1] output o * u[i] }",
+                                NULL, 0);
     if (!p->spec)
         fputs(diag_to_text(p->diag), stderr);
     CU_ASSERT_PTR_NOT_NULL_FATAL(p->spec);
@@ -124,10 +141,19 @@ static void dimensions(void)
 static void normalisers(void)
 {
     static const struct { const char *text; NormKind kind; ExprOp elementwise; } rows[] = {
-        {"softmax", NORM_SOFTMAX, EXPR_OP_COUNT}, {"softmax(1)", NORM_SOFTMAX, EXPR_OP_COUNT}, {"none", NORM_NONE, EXPR_OP_COUNT},
-        {"sum", NORM_SUM, EXPR_OP_COUNT}, {"count(power = 0.5)", NORM_COUNT, EXPR_OP_COUNT}, {"moments(1e-3)", NORM_MOMENTS, EXPR_OP_COUNT},
-        {"max", NORM_MAX, EXPR_OP_COUNT}, {"entmax(1.5)", NORM_ENTMAX, EXPR_OP_COUNT}, {"sigmoid", NORM_NONE, EXPR_SIGMOID},
-        {"tanh", NORM_NONE, EXPR_TANH}, {"relu", NORM_NONE, EXPR_MAX}, {"exp", NORM_NONE, EXPR_EXP}, {"erf", NORM_NONE, EXPR_ERF},
+        {"softmax", NORM_SOFTMAX, EXPR_OP_COUNT},
+        {"softmax(1)", NORM_SOFTMAX, EXPR_OP_COUNT},
+        {"none", NORM_NONE, EXPR_OP_COUNT},
+        {"sum", NORM_SUM, EXPR_OP_COUNT},
+        {"count(power = 0.5)", NORM_COUNT, EXPR_OP_COUNT},
+        {"moments(1e-3)", NORM_MOMENTS, EXPR_OP_COUNT},
+        {"max", NORM_MAX, EXPR_OP_COUNT},
+        {"entmax(1.5)", NORM_ENTMAX, EXPR_OP_COUNT},
+        {"sigmoid", NORM_NONE, EXPR_SIGMOID},
+        {"tanh", NORM_NONE, EXPR_TANH},
+        {"relu", NORM_NONE, EXPR_MAX},
+        {"exp", NORM_NONE, EXPR_EXP},
+        {"erf", NORM_NONE, EXPR_ERF},
     };
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
         char text[100];
@@ -143,15 +169,20 @@ static void normalisers(void)
 static void decays(void)
 {
     static const struct { const char *decay; DecayKind kind; bool beta; ExprOp log; } rows[] = {
-        {"exp(rate[h])", DECAY_SCALAR, false, EXPR_INPUT}, {"exp(gate[t])", DECAY_SCALAR, false, EXPR_INPUT},
-        {"0.5 * gate[t]", DECAY_SCALAR, false, EXPR_LOG}, {"sigmoid(gate[t])", DECAY_SCALAR, false, EXPR_SUB},
-        {"exp(-wide[t])", DECAY_CHANNEL, false, EXPR_NEG}, {"delta(beta = gate[t])", DECAY_SCALAR, true, EXPR_FLOAT},
+        {"exp(rate[h])", DECAY_SCALAR, false, EXPR_INPUT},
+        {"exp(gate[t])", DECAY_SCALAR, false, EXPR_INPUT},
+        {"0.5 * gate[t]", DECAY_SCALAR, false, EXPR_LOG},
+        {"sigmoid(gate[t])", DECAY_SCALAR, false, EXPR_SUB},
+        {"exp(-wide[t])", DECAY_CHANNEL, false, EXPR_NEG},
+        {"delta(beta = gate[t])", DECAY_SCALAR, true, EXPR_FLOAT},
         {"delta(exp(wide[t]), beta = sigmoid(gate[t]))", DECAY_CHANNEL, true, EXPR_INPUT},
     };
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
         char text[300];
-        snprintf(text, sizeof text, "attention a { input rate[h]: f32 input gate[b, h, t]: f32 input wide[b, h, t, d]: f32"
-                 " mask j <= i and rate[h] < gate[0] + wide[0, 0] normalize none decay %s }", rows[n].decay);
+        snprintf(text, sizeof text,
+                 "attention a { input rate[h]: f32 input gate[b, h, t]: f32 input wide[b, h, t, d]: f32"
+                 " mask j <= i and rate[h] < gate[0] + wide[0, 0] normalize none decay %s }",
+                 rows[n].decay);
         Problem *p = problem_create("test", text, NULL, 0);
         if (!p->spec)
             fputs(diag_to_text(p->diag), stderr);
@@ -168,16 +199,28 @@ static void decays(void)
 static void outside(void)
 {
     static const struct { const char *name, *value, *message; } rows[] = {
-        {"window", "12", NULL}, {"window", " 12 ", NULL}, {"window", "1.5", "'window' cannot be set to '1.5'"},
-        {"window", "", "cannot be set"}, {"window", "99999999999999999999", "cannot be set"}, {"pair", "(3, 4)", NULL},
-        {"pair", "5", NULL}, {"pair", "(3, 4, 5)", "cannot be set"}, {"pair", "(3 4)", "cannot be set"}, {"on", "false", NULL},
-        {"on", "maybe", "cannot be set"}, {"block_m", "128", NULL}, {"block_m", "-1", "a positive number"},
+        {"window", "12", NULL},
+        {"window", " 12 ", NULL},
+        {"window", "1.5", "'window' cannot be set to '1.5'"},
+        {"window", "", "cannot be set"},
+        {"window", "99999999999999999999", "cannot be set"},
+        {"pair", "(3, 4)", NULL},
+        {"pair", "5", NULL},
+        {"pair", "(3, 4, 5)", "cannot be set"},
+        {"pair", "(3 4)", "cannot be set"},
+        {"on", "false", NULL},
+        {"on", "maybe", "cannot be set"},
+        {"block_m", "128", NULL},
+        {"block_m", "-1", "a positive number"},
         {"windo", "3", "no param of 'a' and no schedule key"},
     };
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
         SpecSetting setting = {rows[n].name, rows[n].value};
-        Problem *p = problem_create("test", "attention a over (y, x) { param window: int = 3 param pair: int2 = 1 param on: bool = true"
-                                    " mask i.y < window and i.x < pair.y and j.x < pair.x or on }", &setting, 1);
+        Problem *p = problem_create(
+            "test",
+            "attention a over (y, x) { param window: int = 3 param pair: int2 = 1 param on: bool = true"
+            " mask i.y < window and i.x < pair.y and j.x < pair.x or on }",
+            &setting, 1);
         CU_ASSERT_EQUAL(p->spec != NULL, rows[n].message == NULL);
         CU_ASSERT(!rows[n].message || (p->diag->first && strstr(diag_to_text(p->diag), rows[n].message)));
         problem_destroy(p);

@@ -1,12 +1,13 @@
-/* See problem.h. Conversions are written here once more, bit by bit, so that they can be compared with the library's. */
+/* See problem.h. Conversions are written here once more, bit by bit, so that they can be compared with the
+ * library's. */
 #include "problem.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static Problem *create(const char *name, const char *text, size_t length, Arena *arena, Diag *diag, const SpecSetting *settings,
-                       int setting_count)
+static Problem *create(const char *name, const char *text, size_t length, Arena *arena, Diag *diag,
+                       const SpecSetting *settings, int setting_count)
 {
     Problem *problem = ARENA_NEW(arena, Problem);
     Ast *ast;
@@ -120,7 +121,8 @@ static int64_t evaluate(Problem *problem, const Expr *e)
     return expr_eval(&eval, e).i;
 }
 
-static void make_tensor(Problem *problem, RefTensor *tensor, double **values, ElemType type, int dims, const int64_t *extent)
+static void make_tensor(Problem *problem, RefTensor *tensor, double **values, ElemType type, int dims,
+                        const int64_t *extent)
 {
     int64_t count = 1;
     tensor->type = type;
@@ -168,13 +170,18 @@ void problem_fill(Problem *problem, ElemType elem, uint64_t seed)
         const SpecInput *input = &spec->inputs[n];
         bool tokens = false;
         for (int d = 0; d < input->dim_count; d++)
-            tokens |= input->dims[d].kind == DIM_T || input->dims[d].kind == DIM_J || input->dims[d].kind == DIM_I;
+            tokens |=
+                input->dims[d].kind == DIM_T || input->dims[d].kind == DIM_J || input->dims[d].kind == DIM_I;
         for (int d = 0; d < input->dim_count; d++) {
             DimKind kind = input->dims[d].kind;
-            problem->extents[n][d] = ragged && kind == DIM_I ? M : ragged && (kind == DIM_T || kind == DIM_J) ? N
-                : ragged && tokens && kind == DIM_B ? 1 : evaluate(problem, input->dims[d].extent);
+            problem->extents[n][d] = ragged && kind == DIM_I                      ? M
+                                     : ragged && (kind == DIM_T || kind == DIM_J) ? N
+                                     : ragged && tokens && kind == DIM_B
+                                         ? 1
+                                         : evaluate(problem, input->dims[d].extent);
         }
-        make_tensor(problem, &p->inputs[n], &problem->inputs[n], input->type, input->dim_count, problem->extents[n]);
+        make_tensor(problem, &p->inputs[n], &problem->inputs[n], input->type, input->dim_count,
+                    problem->extents[n]);
         if (input->type >= ELEM_TYPE_F32)
             fill_normal(&p->inputs[n], problem->inputs[n], problem_input_count(problem, n), 0.5, &random);
     }

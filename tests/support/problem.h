@@ -1,5 +1,5 @@
-/* A Spec from a file or a text, sizes, and data for it, ready for reference_run; every value also as a double, for
- * oracles that know nothing of Specs. */
+/* A Spec from a file or a text, sizes, and data for it, ready for reference_run; every value also as a
+ * double, for oracles that know nothing of Specs. */
 #ifndef ATTUNE_TESTS_PROBLEM_H
 #define ATTUNE_TESTS_PROBLEM_H
 
@@ -24,8 +24,8 @@ Problem *problem_create(const char *name, const char *text, const SpecSetting *s
 Problem *problem_open(const char *path, const SpecSetting *settings, int setting_count);
 void problem_destroy(Problem *problem);
 
-/* Sizes are set by then (ref.B ... ref.E, axes, offset, cu_q, cu_k). Ragged: q, k, v are [1, heads, total, width].
- * q, k, v get normal numbers; floats inputs too, times 0.5; ints 0; params their values. */
+/* Sizes are set by then (ref.B ... ref.E, axes, offset, cu_q, cu_k). Ragged: q, k, v are [1, heads, total,
+ * width]. q, k, v get normal numbers; floats inputs too, times 0.5; ints 0; params their values. */
 void problem_fill(Problem *problem, ElemType elem, uint64_t seed);
 /* Element of an input by its name, by flat index: stored, rounded to its type. */
 int problem_input(const Problem *problem, const char *name);

@@ -21,4 +21,7 @@ double random_normal(Random *random)
 
 int64_t random_below(Random *random, int64_t end) { return (int64_t)(random_bits(random) % (uint64_t)end); }
 
-int64_t random_between(Random *random, int64_t lo, int64_t hi) { return lo + random_below(random, hi - lo + 1); }
+int64_t random_between(Random *random, int64_t lo, int64_t hi)
+{
+    return lo + random_below(random, hi - lo + 1);
+}
