@@ -98,8 +98,30 @@ static void every_file(void)
     CU_ASSERT(count >= 7);
 }
 
+/* valid/: every attention of every file checks without a message. */
+static void valid_file(void)
+{
+    static const char *const names[] = {"line", "grid", "volume"};
+    for (int n = 0; n < 3; n++) {
+        Arena *arena = arena_create();
+        Diag *diag = diag_create(arena);
+        char *text;
+        size_t length;
+        const char *why;
+        Ast *ast;
+        CU_ASSERT_FATAL(dsl_read_file(arena, SPEC_TESTS "/valid/std.attn", &text, &length, &why));
+        CU_ASSERT_EQUAL_FATAL(dsl_parse(diag, "std.attn", text, length, NULL, &ast), DSL_OK);
+        CU_ASSERT_PTR_NOT_NULL(check_spec(arena, diag, ast, names[n], NULL, 0));
+        if (diag->first)
+            fputs(diag_to_text(diag), stderr);
+        CU_ASSERT_PTR_NULL(diag->first);
+        arena_destroy(arena);
+    }
+}
+
 void golden_suite(void)
 {
     CU_pSuite suite = CU_add_suite("messages", NULL, NULL);
     CU_add_test(suite, "golden errors and warnings", every_file);
+    CU_add_test(suite, "the library has nothing to report", valid_file);
 }
