@@ -31,6 +31,7 @@ static void side_declare(Lower *lower, TileSide *side, bool queries)
         extent = mul(lower, extent, var(lower, VAR_KNOB(side->knobs[a])));
     }
     side->axis = program_axis(lower->program, queries ? "m" : "n", extent);
+    side->inside_name = expr_var(lower->pool, expr_fresh_bound(lower->pool), TYPE_BOOL);
 }
 
 static const Expr *axis_length(Lower *lower, bool queries, int a)
@@ -80,6 +81,7 @@ static void side_rows(Lower *lower, Scope *scope, TileSide *side, bool queries)
         scope_bind(lower, scope, var(lower, (queries ? VAR_I0 : VAR_J0) + a), value_of(lower, scope, position));
     }
     side->inside = value_of(lower, scope, inside);
+    scope_bind(lower, scope, side->inside_name, side->inside);
     side->sequence_row = value_name(lower, scope, value_of(lower, scope, row), TYPE_INT);
     row = add(lower, row, value_name(lower, scope, queries ? lower->q_begin : lower->k_begin, TYPE_INT));
     side->row = value_name(lower, scope, value_of(lower, scope, row), TYPE_INT);

@@ -23,6 +23,7 @@ typedef struct TileSide {
     Inst *origin[SPEC_MAX_RANK];     /* scalar: first coordinate of the box */
     const Expr *lo[SPEC_MAX_RANK], *hi[SPEC_MAX_RANK]; /* inclusive bounds of positions, as bound variables */
     Inst *inside;                    /* bool[axis]: the row exists */
+    const Expr *inside_name;         /* the same as a variable, bound anew with the rows of every scope */
     const Expr *row;                 /* variable: row in the tensors, int[axis] */
     const Expr *sequence_row;        /* variable: row counted from the sequence's first */
 } TileSide;

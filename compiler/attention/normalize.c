@@ -16,6 +16,7 @@ typedef struct Rows {
     Scope *scope;          /* where the rows live: outside the sweeps */
     ExprPool *pool;
     Inst *m, *l, *acc, *count, *sum_v;
+    Inst *top, *total;     /* max t and sum t, where the normaliser lacks what is returned; else NULL */
     /* entmax */
     Inst *lo, *hi, *tau, *f, *slope;
     double power, scale;
@@ -58,6 +59,19 @@ static void add_row_sum(Rows *r, Scope *s, Inst *var, Inst *value)
 {
     Inst *sum = build_reduce(&s->at, REDUCE_SUM, r->lower->k.axis, value);
     set(s, var, map2(s, op2(r, EXPR_ADD, A(r, 0), A(r, 1)), var, sum));
+}
+
+/* For the first sweep of a normaliser. */
+static void note_returned(Rows *r, Scope *s, Inst *t, Inst *visible)
+{
+    const Expr *seen = op2(r, EXPR_NE, A(r, 1), F(r, 0));
+    if (r->total)
+        add_row_sum(r, s, r->total, map2(s, pick(r, seen, A(r, 0), F(r, 0)), t, visible));
+    if (r->top) {
+        Inst *scores = map2(s, pick(r, seen, A(r, 0), F(r, -INFINITY)), t, visible);
+        Inst *top = build_reduce(&s->at, REDUCE_MAX, r->lower->k.axis, scores);
+        set(s, r->top, map2(s, op2(r, EXPR_MAX, A(r, 0), A(r, 1)), r->top, top));
+    }
 }
 
 /* The type that weights are rounded to before they meet v: the storage type, as a plain run does. Weights that are not
@@ -139,6 +153,7 @@ static void linear_step(Lower *lower, Scope *s, Inst *t, Inst *visible, void *us
         add_row_sum(r, s, r->l, t);
     if (r->count)
         add_row_sum(r, s, r->count, visible);
+    note_returned(r, s, t, visible);
     add_weighted(r, s, r->acc, t);
 }
 
@@ -151,8 +166,9 @@ static Inst *linear_rows(Rows *r, Inst **returns)
     if (norm->kind != NORM_NONE || r->lower->spec->output)
         r->count = row_var(r, 0);
     r->acc = row_accumulator(r);
-    forward_sweep(r->lower, s, 0, r->count != NULL, linear_step, r);
+    forward_sweep(r->lower, s, 0, r->count || r->top, linear_step, r);
     returns[RETURN_SUM] = r->l;
+    returns[RETURN_MAX] = r->top;
     if (norm->kind == NORM_NONE)
         return r->acc;
     const Expr *divisor;
@@ -180,6 +196,7 @@ static void mean_step(Lower *lower, Scope *s, Inst *t, Inst *visible, void *user
     Rows *r = user;
     add_row_sum(r, s, r->l, t);
     add_row_sum(r, s, r->count, visible);
+    note_returned(r, s, t, visible);
 }
 
 static void centred_step(Lower *lower, Scope *s, Inst *t, Inst *visible, void *user)
@@ -192,13 +209,15 @@ static void centred_step(Lower *lower, Scope *s, Inst *t, Inst *visible, void *u
     add_weighted(r, s, r->sum_v, visible);
 }
 
-static Inst *moments_rows(Rows *r)
+static Inst *moments_rows(Rows *r, Inst **returns)
 {
     const SpecNorm *norm = &r->lower->spec->norm;
     Scope *s = r->scope;
     r->l = row_var(r, 0);
     r->count = row_var(r, 0);
     forward_sweep(r->lower, s, 0, true, mean_step, r);
+    returns[RETURN_SUM] = r->l;
+    returns[RETURN_MAX] = r->top;
     const Expr *safe = op2(r, EXPR_MAX, A(r, 1), F(r, 1));
     r->m = map2(s, op2(r, EXPR_DIV, A(r, 0), safe), r->l, r->count);
     r->l = row_var(r, 0);
@@ -222,17 +241,18 @@ static Inst *moments_rows(Rows *r)
 
 static void max_step(Lower *lower, Scope *s, Inst *t, Inst *visible, void *user)
 {
-    (void)visible;
     Rows *r = user;
     Inst *top = build_reduce(&s->at, REDUCE_MAX, lower->k.axis, t);
     set(s, r->m, map2(s, op2(r, EXPR_MAX, A(r, 0), A(r, 1)), r->m, top));
+    note_returned(r, s, t, visible);
 }
 
 static Inst *max_rows(Rows *r, Inst **returns)
 {
     r->m = row_var(r, -INFINITY);
-    forward_sweep(r->lower, r->scope, -INFINITY, false, max_step, r);
+    forward_sweep(r->lower, r->scope, -INFINITY, r->total != NULL, max_step, r);
     returns[RETURN_MAX] = r->m;
+    returns[RETURN_SUM] = r->total;
     Inst *o = row_accumulator(r);
     set(r->scope, o, map1(r->scope, pick(r, op2(r, EXPR_EQ, A(r, 0), F(r, -INFINITY)), F(r, 0), A(r, 0)), r->m));
     return o;
@@ -288,7 +308,7 @@ static Inst *entmax_rows(Rows *r, Inst **returns)
     r->scale = alpha - 1;
     r->power = 1 / (alpha - 1);
     r->m = row_var(r, -INFINITY);
-    forward_sweep(r->lower, root, -INFINITY, false, max_step, r);
+    forward_sweep(r->lower, root, -INFINITY, r->total != NULL, max_step, r);
     /* The threshold lies in [max - 1, max). Rows without a key get a finite one and sum to zero. */
     Inst *top = map1(root, pick(r, op2(r, EXPR_EQ, A(r, 0), F(r, -INFINITY)), F(r, 0), op2(r, EXPR_MUL, A(r, 0), F(r, r->scale))), r->m);
     int axis = r->lower->q.axis;
@@ -332,7 +352,7 @@ static Inst *entmax_rows(Rows *r, Inst **returns)
     r->acc = row_accumulator(r);
     forward_sweep(r->lower, root, -INFINITY, false, entmax_sum_step, r);
     returns[RETURN_MAX] = r->m;
-    returns[RETURN_SUM] = r->l;
+    returns[RETURN_SUM] = r->total;
     Inst *inverse = map1(root, pick(r, op2(r, EXPR_EQ, A(r, 0), F(r, 0)), F(r, 0), op2(r, EXPR_DIV, F(r, 1), A(r, 0))), r->l);
     return map2(root, op2(r, EXPR_MUL, A(r, 0), A(r, 1)), r->acc, inverse);
 }
@@ -346,7 +366,14 @@ Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns, Inst **empty)
     Inst *o = NULL;
     scope->at.label = "normalize";
     scope->at.span = lower->spec->norm.span;
-    switch (lower->spec->norm.kind) {
+    NormKind kind = lower->spec->norm.kind;
+    const bool *wanted = lower->spec->returns;
+    bool has_max = kind == NORM_SOFTMAX || kind == NORM_MAX || kind == NORM_ENTMAX;
+    if (wanted[RETURN_MAX] && !has_max)
+        r->top = row_var(r, -INFINITY);
+    if (wanted[RETURN_SUM] && (kind == NORM_MAX || kind == NORM_ENTMAX))
+        r->total = row_var(r, 0);
+    switch (kind) {
     case NORM_SOFTMAX:
         o = softmax_rows(r, returns);
         break;
@@ -356,7 +383,7 @@ Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns, Inst **empty)
         o = linear_rows(r, returns);
         break;
     case NORM_MOMENTS:
-        o = moments_rows(r);
+        o = moments_rows(r, returns);
         break;
     case NORM_MAX:
         o = max_rows(r, returns);

@@ -472,10 +472,13 @@ static Inst *load_input(Lower *lower, Scope *scope, const Expr *e)
             axes |= axes_of(indices[i]);
         }
     }
-    if (lower->q.inside && axes & 1u << lower->q.axis)
-        guard = and_guards(lower, scope, guard, lower->q.inside);
-    if (lower->k.inside && axes & 1u << lower->k.axis)
-        guard = and_guards(lower, scope, guard, lower->k.inside);
+    const TileSide *sides[] = {&lower->q, &lower->k};
+    for (int i = 0; i < 2; i++) {
+        Scope *where;
+        Inst *inside = sides[i]->inside_name ? scope_find(scope, sides[i]->inside_name, &where) : NULL;
+        if (inside && axes & 1u << sides[i]->axis)
+            guard = and_guards(lower, scope, guard, inside);
+    }
     return build_load(&scope->at, tensor, indices, e->arity, guard);
 }
 

@@ -262,11 +262,13 @@ static RowStats normalize(Run *run, int64_t i)
     double count = (double)run->seen;
     switch (norm->kind) {
     case NORM_SOFTMAX: {
+        if (stats.max == -INFINITY) { /* weights of 0 alone: as if nothing were visible */
+            run->seen = 0;
+            return (RowStats){-INFINITY, 0, -INFINITY};
+        }
         double sink = run->sink ? scalar_or(run, run->sink, 0) : -INFINITY;
         stats.max = sink > stats.max ? sink : stats.max;
         stats.sum = 0;
-        if (stats.max == -INFINITY)
-            return (RowStats){-INFINITY, 0, -INFINITY};
         for (int64_t j = 0; j < N; j++) {
             if (!run->visible[j])
                 continue;

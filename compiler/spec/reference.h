@@ -25,7 +25,7 @@ typedef struct RefProblem {
  * DIM_T and DIM_J indices, cu_q[b] to DIM_I); an input without one keeps b.
  * - An input read outside its extents gives 0.
  * - A row with nothing visible: o = 0 whatever `output` says, lse = max = -inf, sum = 0, even with a sink. A
- * softmax row whose visible scores are all -inf counts as such for lse, max and sum.
+ * softmax row whose visible scores are all -inf (a decay makes them so after the query) counts as such.
  * - lse = log(sum exp t_j + [sink] exp(sink)), natural. RETURN_MAX: max_j t_j (softmax: and the sink);
  * RETURN_SUM: softmax: sum exp(t_j - max), with the sink's term, so lse = max + log(sum); else the sum of the
  * t_j. Under a scalar decay t_j already includes it. */

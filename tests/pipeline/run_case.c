@@ -266,15 +266,15 @@ static void add_error(Errors *errors, int64_t at, double got, double exact, doub
 }
 
 /* The tensor's elements in order are those of exact and plain. */
-static CaseVerdict judge(const CaseTensor *tensor, const char *name, const Errors *errors, const double *exact, const double *plain,
+static CaseVerdict judge(const CaseTensor *tensor, ElemType elem, const char *name, const Errors *errors, const double *exact, const double *plain,
                          double got)
 {
-    double u = unit_roundoff(tensor->elem), scale = errors->largest;
-    bool wide = tensor->elem == ELEM_TYPE_F32;
-    double count = errors->count ? (double)errors->count : 1;
-    double limit = 2 * errors->plain_max + (wide ? 32 : 2) * u * scale + 1e-37;
+    double u = unit_roundoff(elem), scale = errors->largest;
+    bool wide = elem == ELEM_TYPE_F32;
+    double count = errors->count ? (double)errors->count : 1, few = sqrt(1 / count);
+    double limit = 2 * errors->plain_max + (wide ? 32 : 4) * u * scale + 0x1p-20;
     double rmse = sqrt(errors->square / count), plain_rmse = sqrt(errors->plain_square / count);
-    double rmse_limit = 1.1 * plain_rmse + (wide ? 8 : 0.5) * u * scale + 1e-37;
+    double rmse_limit = 1.1 * plain_rmse + fmax(wide ? 8 : 0.5, few * (wide ? 32 : 4)) * u * scale + 0x1p-20;
     if (errors->max <= limit && rmse <= rmse_limit)
         return (CaseVerdict){.ok = true, .compared = errors->count, .skipped = errors->skipped};
     int64_t at = errors->worst, index[SPEC_MAX_DIMS] = {0};
@@ -308,7 +308,7 @@ static CaseVerdict compare_rows(const CaseData *data)
             worst = got;
         at++;
     } while (case_next(o, index) && !isnan(errors.max));
-    return judge(o, "o", &errors, data->exact.o, data->plain.o, worst);
+    return judge(o, o->elem, "o", &errors, data->exact.o, data->plain.o, worst);
 }
 
 static CaseVerdict compare_return(const CaseData *data, int kind)
@@ -334,7 +334,8 @@ static CaseVerdict compare_return(const CaseData *data, int kind)
             worst = got;
         at++;
     } while (case_next(tensor, index) && !isnan(errors.max));
-    return judge(tensor, return_kind_name((ReturnKind)kind), &errors, exact, plain, worst);
+    bool rounded = data->spec->feature_q.body || data->spec->feature_k.body; /* q' and k' have the storage type */
+    return judge(tensor, rounded ? data->elem : tensor->elem, return_kind_name((ReturnKind)kind), &errors, exact, plain, worst);
 }
 
 /* Only elements may have been written. */

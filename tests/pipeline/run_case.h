@@ -1,10 +1,12 @@
 /* One case: a Spec, sizes and data, run by the interpreter and by CPU code and compared with the reference.
  *
  * The rule: over all elements of o (and of each returned statistic), against the double reference,
- *     max error <= 2 * plain max error + 32 u S       RMSE <= 1.1 * plain RMSE + 8 u S
+ *     max error <= 2 * plain max error + a u S + 2^-20
+ *     RMSE <= 1.1 * plain RMSE + max(b, a / sqrt(n)) u S + 2^-20
  * where "plain" is the same mathematics in the storage type, u that type's unit roundoff (2^-24, 2^-9, 2^-12; returned
- * statistics are f32) and S the largest value. The floor is there because a plain run of a few elements is exact by
- * luck; 16-bit types get 2 u S and u S / 2, since there one rounding of the result is all that may differ.
+ * statistics are f32, unless feature maps round q' and k'), S the largest value and n their number. a is 32 for f32 and
+ * 4 for 16-bit types, b is 8 and 1/2: the error of few elements is luck, and a plain run may have none at all. 2^-20 is
+ * for results that cancel to nothing: q, k and v have unit size.
  * Rows without a visible key give exactly 0 and lse = -inf. Elements that the plain run cannot represent (overflow) are
  * skipped and counted.
  *
