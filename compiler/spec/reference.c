@@ -5,10 +5,11 @@
  *   w_j = normalize(u)  o = output(sum_{j in A} w_j v'_j)
  *
  * Channel decay and the delta rule replace the dot product by the state's recurrence read backwards from i:
- *   r = q'_i;  for j = i, i-1, ...:  s_j = beta_j (r . k'_j);  r -= beta_j k'_j (k'_j . r);  r *=
- * exp(log_step_j) which is o_i = S_i q'_i of S_t = S_{t-1} diag(alpha_t) (I - beta_t k_t k_t^T) + beta_t v_t
- * k_t^T. A masked token neither writes nor erases, but its decay step counts. Keys after i have no path to i
- * under a decay: they get 0.
+ *   r = q'_i;  for j = i, i-1, ...:
+ *       s_j = beta_j (r . k'_j);   r -= beta_j k'_j (k'_j . r);   r *= exp(log_step_j)
+ * which is o_i = S_i q'_i of S_t = S_{t-1} diag(alpha_t) (I - beta_t k_t k_t^T) + beta_t v_t k_t^T. A masked
+ * token neither writes nor erases, but its decay step counts. Keys after i have no path to i under a decay:
+ * they get 0.
  *
  * An empty row gives 0, before and after `output`. Nothing guards a zero denominator but `eps` and `min`. */
 #include "reference.h"

@@ -109,6 +109,21 @@ static double at_least_100(const Problem *p, int64_t h, double sum, int64_t coun
     return (sum > 100 ? sum : 100) / input_of(p, "temperature")[h];
 }
 
+/* sum over 5 frequencies of cos(w.q) cos(w.k) + sin(w.q) sin(w.k) = cos(w.(q - k)) */
+static double spectral(const Pair *at, double dot)
+{
+    double s = 0;
+    (void)dot;
+    for (int64_t r = 0; r < 5; r++) {
+        const double *omega = input_of(at->p, "omega") + (at->h * 5 + r) * at->p->ref.D;
+        double phase = 0;
+        for (int64_t c = 0; c < at->p->ref.D; c++)
+            phase += omega[c] * (at->q[c] - at->k[c]);
+        s += cos(phase);
+    }
+    return s;
+}
+
 static void root_mean_square(const Problem *p, int64_t b, int64_t h, int64_t i, double *o)
 {
     double length = length_of(o, p->ref.E);
@@ -310,6 +325,8 @@ static const KernelCase cases[] = {
      .oracle = {.visible = causal, .weight = taylor_scaled, .plain_sum = true, .divisor = by_sum}},
     {"linear/hedgehog", LINE,
      .oracle = {.visible = causal, .weight = hedgehog, .plain_sum = true, .divisor = by_sum}},
+    {"linear/spectral", LINE, .settings = {{"r", "5"}},
+     .oracle = {.weight = spectral, .plain_sum = true, .divisor = by_sum}},
     {"linear/ssd", LINE, .prepare = gates, .oracle = {.visible = causal, .weight = ssd, .plain_sum = true}},
     {"linear/gated_linear", LINE, .prepare = gates,
      .oracle = {.visible = causal, .weight = gated_linear, .plain_sum = true}},

@@ -118,7 +118,10 @@ static void silu(const double *x, int64_t width, double *y)
 
 typedef void (*After)(const Problem *p, int64_t b, int64_t h, int64_t i, double normal, double *o);
 
-static void recurrence(const Problem *p, Expected *expected, void (*map)(const double *, int64_t, double *),
+typedef void (*Map1)(const double *x, int64_t width, double *y);
+
+/* The maps of q and k, and of v. */
+static void recurrence(const Problem *p, Expected *expected, Map1 map, Map1 map_v,
                        double (*keep)(const Problem *, int64_t), After finish)
 {
     for (int64_t b = 0; b < p->ref.B; b++)
@@ -126,9 +129,10 @@ static void recurrence(const Problem *p, Expected *expected, void (*map)(const d
             static const State empty;
             State state = empty;
             for (int64_t t = 0; t < p->ref.N; t++) {
-                double k[MOST], q[MOST], normal = 0;
+                double k[MOST], q[MOST], v[MOST], normal = 0;
                 map(k_row(p, b, group_of(p, h), t), p->ref.D, k);
-                state_step(p, &state, keep(p, h), k, v_row(p, b, group_of(p, h), t));
+                map_v(v_row(p, b, group_of(p, h), t), p->ref.E, v);
+                state_step(p, &state, keep(p, h), k, v);
                 int64_t row = t - p->ref.offset;
                 if (row < 0 || row >= p->ref.M)
                     continue;
@@ -173,17 +177,29 @@ static void norm_and_gate(const Problem *p, int64_t b, int64_t h, int64_t i, dou
                 / sqrt(square / (double)p->ref.E + 1e-6);
 }
 
+static void norm_and_sigmoid(const Problem *p, int64_t b, int64_t h, int64_t i, double normal, double *o)
+{
+    const double *gate = &input_of(p, "gate")[((b * p->ref.H + h) * p->ref.N + i) * p->ref.E];
+    norm_and_gate(p, b, h, i, normal, o);
+    for (int64_t e = 0; e < p->ref.E; e++)
+        o[e] *= sigma(gate[e]) / gate[e];
+}
+
 static void linear_elu(const Problem *p, Expected *expected)
 {
-    recurrence(p, expected, elu1, keep_all, divide);
+    recurrence(p, expected, elu1, identity, keep_all, divide);
 }
 static void retention(const Problem *p, Expected *expected)
 {
-    recurrence(p, expected, identity, keep_by_head, scale_row);
+    recurrence(p, expected, identity, identity, keep_by_head, scale_row);
 }
 static void lightning(const Problem *p, Expected *expected)
 {
-    recurrence(p, expected, silu, keep_slope, norm_and_gate);
+    recurrence(p, expected, silu, identity, keep_slope, norm_and_gate);
+}
+static void minimax(const Problem *p, Expected *expected)
+{
+    recurrence(p, expected, silu, silu, keep_slope, norm_and_sigmoid);
 }
 
 static double rate(const Problem *p, int64_t h) { (void)p; return -0.1 * (double)(h + 1); }
@@ -249,6 +265,7 @@ static const KernelCase linear[] = {
     {"linear/linear_elu", LINE, .own = linear_elu},
     {"linear/retention", LINE, .prepare = rates, .own = retention},
     {"linear/lightning", LINE, .prepare = slopes, .own = lightning},
+    {"linear/minimax", LINE, .prepare = slopes, .own = minimax},
     {"linear/performer", LINE, .settings = {{"r", "5"}}, .own = performer},
 };
 

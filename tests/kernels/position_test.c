@@ -73,6 +73,15 @@ static void rope(const Problem *p, const double *x, int64_t position, double *y)
     for (int64_t c = 0; c < half; c++)
         turn(x, y, c, c + half, (double)position * pow(1000, -(double)c / (double)half));
 }
+/* Only the first half of the channels turns. */
+static void rope_half(const Problem *p, const double *x, int64_t position, double *y)
+{
+    int64_t quarter = p->ref.D / 4;
+    for (int64_t c = 0; c < quarter; c++)
+        turn(x, y, c, c + quarter, (double)position * pow(1000, -(double)c / (double)quarter));
+    for (int64_t c = 2 * quarter; c < p->ref.D; c++)
+        y[c] = x[c];
+}
 static void rope2d(const Problem *p, const double *x, int64_t position, double *y)
 {
     int64_t quarter = p->ref.D / 4, width = p->ref.m_axis[1];
@@ -121,6 +130,8 @@ static const KernelCase cases[] = {
      .oracle = {.weight = t5_both}},
     {"position/relative_bias", LINE, .settings = {{"reach", "5"}}, .oracle = {.weight = relative}},
     {"position/rope", LINE, .settings = {{"theta", "1000"}}, .oracle = {.visible = causal, .map = rope}},
+    {"position/rope_half", LINE, .settings = {{"theta", "1000"}},
+     .oracle = {.visible = causal, .map = rope_half}},
     {"position/rope2d", .B = 1, .H = 2, .G = 2, .D = 12, .E = 5, .m_axis = {4, 5}, .n_axis = {4, 5},
      .settings = {{"theta", "50"}}, .oracle = {.map = rope2d}},
     {"windowed/chunk_causal", LINE, .settings = {{"chunk", "7"}, {"theta", "1000"}},

@@ -88,6 +88,8 @@ static double sink_of(const Problem *p, int64_t h)
     return input_of(p, problem_input(p, "sink") >= 0 ? "sink" : "sink_logit")[h];
 }
 
+static double latent(const Pair *at, double dot) { (void)at; return dot / sqrt(24); }
+
 static void unit(const Problem *p, const double *x, int64_t position, double *y)
 {
     double square = 0;
@@ -131,6 +133,7 @@ static const KernelCase masks[] = {
 };
 
 static const KernelCase scores[] = {
+    {"softmax/latent", LINE, .settings = {{"head", "24"}}, .oracle = {.visible = causal, .weight = latent}},
     {"softmax/softcap", LINE, .settings = {{"cap", "2"}}, .oracle = {.visible = causal, .weight = capped}},
     {"softmax/sink", LINE, .oracle = {.visible = causal, .sink = sink_of}},
     {"softmax/softcap_sink", LINE, .settings = {{"cap", "2"}},
