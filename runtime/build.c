@@ -230,32 +230,30 @@ AttuneStatus build_describe(const Build *b, const Kernel *kernel, unsigned char 
 }
 
 typedef struct Interpretation {
-    Arena *arena;
     const Kernel *kernel;
     const int64_t *slots;
-    char *message;
-    size_t message_size;
+    Arena *arena;
+    Diag *diag;
     bool done;
 } Interpretation;
 
 static void run_interpreter(void *user)
 {
     Interpretation *i = user;
-    Diag *diag = diag_create(i->arena);
-    i->done = program_run(i->kernel->program, i->slots, diag);
-    if (!i->done)
-        snprintf(i->message, i->message_size, "%s", diag->first ? diag->first->text : "no reason is known");
+    i->diag = diag_create(i->arena);
+    i->done = program_run(i->kernel->program, i->slots, i->diag);
 }
 
-static bool interpret(void *code, const int64_t *slots, char *message, size_t message_size)
+static AttuneStatus interpret(void *code, const int64_t *slots, AttuneError **error)
 {
-    Interpretation i = {arena_create(), code, slots, message, message_size, false};
-    snprintf(message, message_size, "out of memory");
-    if (!i.arena)
-        return false;
-    bool finished = spec_guard(i.arena, run_interpreter, &i);
+    Interpretation i = {.kernel = code, .slots = slots, .arena = arena_create()};
+    AttuneStatus status = ATTUNE_OK;
+    if (!i.arena || !spec_guard(i.arena, run_interpreter, &i))
+        status = error_memory(error);
+    else if (!i.done)
+        status = spec_diag_error(error, ATTUNE_ERROR_INTERNAL, i.diag);
     arena_destroy(i.arena);
-    return finished && i.done;
+    return status;
 }
 
 static void destroy_program(void *code)
@@ -273,6 +271,8 @@ static AttuneStatus load_object(AttuneKernel *made, const Kernel *kernel, Attune
 {
     char why[512] = "no reason is known";
     LlvmCode *code = llvm_load(kernel->code, kernel->code_size, why, sizeof why);
+    if (!code && strcmp(why, "out of memory") == 0)
+        return error_memory(error);
     if (!code)
         return error_set(error, ATTUNE_ERROR_INTERNAL, "the compiled code cannot be loaded: %s", why);
     made->code = code;

@@ -51,18 +51,23 @@ static bool choose_cache_dir(CacheSettings *cache, const char *explicit_dir)
 {
     const char *dir = explicit_dir ? explicit_dir : environment("ATTUNE_CACHE_DIR");
     const char *xdg = environment("XDG_CACHE_HOME"), *home = environment("HOME");
-    int length = 0;
-    if (dir)
-        length = asprintf(&cache->dir, "%s", dir);
-    else if (xdg && xdg[0] == '/')
-        length = asprintf(&cache->dir, "%s/attune", xdg);
-    else if (home && home[0] == '/')
-        length = asprintf(&cache->dir, "%s/.cache/attune", home);
-    else
+    const char *rest = "";
+    if (!dir && xdg && xdg[0] == '/') {
+        dir = xdg;
+        rest = "/attune";
+    } else if (!dir && home && home[0] == '/') {
+        dir = home;
+        rest = "/.cache/attune";
+    }
+    if (!dir) {
         cache->why = "neither ATTUNE_CACHE_DIR, XDG_CACHE_HOME nor HOME names a directory";
-    if (length < 0)
-        cache->dir = NULL;
-    return length >= 0;
+        return true;
+    }
+    size_t size = strlen(dir) + strlen(rest) + 1;
+    cache->dir = malloc(size);
+    if (cache->dir)
+        snprintf(cache->dir, size, "%s%s", dir, rest);
+    return cache->dir != NULL;
 }
 
 static AttuneStatus choose_cache(CacheSettings *cache, const AttuneContextOptions *options, AttuneError **error)

@@ -217,9 +217,7 @@ static AttuneStatus run_ready(AttuneKernel *kernel, Ready *r, AttuneError **erro
             r->slots[slot_of_tensor(t)] = (int64_t)(intptr_t)(block + r->workspace[t]);
     AttuneStatus status = ATTUNE_OK;
     if (kernel->interpret) {
-        char message[512] = "";
-        if (!kernel->interpret(kernel->code, r->slots, message, sizeof message))
-            status = error_set(error, ATTUNE_ERROR_INTERNAL, "the interpreter stopped: %s", message);
+        status = kernel->interpret(kernel->code, r->slots, error);
     } else {
         for (int i = 0; i < shape->phase_count; i++) {
             Work work = {kernel->phases[i], r->slots, block + r->scratch, r->scratch_each};

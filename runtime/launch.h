@@ -12,8 +12,7 @@ struct AttuneKernel {
     AttuneContext *context;        /* retained */
     Description *description;      /* owned */
     AttunePhase phases[PROGRAM_MAX_PHASES];
-    /* Interpreted kernels: runs all phases; on failure a message is in `message`. NULL: `phases` are run. */
-    bool (*interpret)(void *code, const int64_t *slots, char *message, size_t size);
+    AttuneStatus (*interpret)(void *code, const int64_t *slots, AttuneError **error); /* all phases; NULL: `phases` are run */
     void *code;                    /* what keeps the phases callable, or the interpreter's program */
     void (*code_destroy)(void *code);
     size_t code_bytes;

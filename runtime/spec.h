@@ -41,7 +41,7 @@ bool spec_guard(Arena *arena, void (*body)(void *user), void *user);
 Spec *spec_reopen(const AttuneSpec *spec, const AttuneSetting *settings, int setting_count, Arena *arena, Diag **diag);
 /* The host's view. False with a message in the diag. Inside a guard; strings stay with the Spec. */
 bool spec_signature(Arena *arena, Diag *diag, const Spec *spec, Signature *signature);
-/* ATTUNE_ERROR_... with the diag's messages as text and JSON. */
+/* `status` with the diag's messages as text and JSON; ATTUNE_ERROR_MEMORY when that is what they say. */
 AttuneStatus spec_diag_error(AttuneError **error, AttuneStatus status, const Diag *diag);
 
 AttuneDtype spec_dtype(ElemType type);
