@@ -124,8 +124,10 @@ bool plan_reads(Gen *g, const Inst *inst, bool (*test)(const void *user, const I
 int64_t axis_extent(const Gen *g, int axis);
 int64_t padded_extent(const Gen *g, int axis); /* rounded up to whole vectors, as buffers are */
 int lane_width(const Gen *g, int axis, int vectors); /* lanes handled at once: divides the padded extent */
-/* The axis along which the load or store touches neighbouring elements, or -1. */
+/* The axis along which the load or store touches elements one stride apart in the tensor's last dimension, or -1. */
 int plan_unit_axis(Gen *g, const Inst *inst);
+/* Rows of q, k, v, o and workspaces are contiguous; an input's last stride is known only to the launch. */
+bool plan_is_dense(Gen *g, const Inst *inst);
 void plan_layout(Gen *g);
 
 /* llvm_cpu.c */
@@ -214,6 +216,8 @@ void tensor_write(Gen *g, const Inst *store, Point *p);
 LLVMValueRef rows_read(Gen *g, const Inst *inst, Point *p);
 LLVMValueRef rows_pointer(Gen *g, const Inst *inst, Point *p);
 void rows_build(Gen *g, Inst *load);
+/* A vector along the last dimension from `address` on, as stored. */
+LLVMValueRef tensor_run(Gen *g, const Inst *load, LLVMTypeRef type, LLVMValueRef address, LLVMValueRef mask);
 /* Address of the element at a point without lanes. */
 LLVMValueRef tensor_address(Gen *g, const Inst *inst, Point *p);
 LLVMValueRef tensor_decode(Gen *g, LLVMValueRef stored, ElemType elem);

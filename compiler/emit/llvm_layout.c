@@ -77,18 +77,21 @@ static int64_t inst_coefficient(const Inst *inst, int axis)
     return COEFFICIENT_UNKNOWN;
 }
 
+bool plan_is_dense(Gen *g, const Inst *inst)
+{
+    TensorRole role = g->program->tensors[inst->tensor].role;
+    return role != ROLE_INPUT && role != ROLE_RETURN;
+}
+
 int plan_unit_axis(Gen *g, const Inst *inst)
 {
     const Tensor *tensor = &g->program->tensors[inst->tensor];
     int dims = inst->arg_count - (inst->op == TILE_STORE);
     if (dims < 1)
         return -1;
-    const Inst *last = inst->args[dims - 1];
-    /* Rows of q, k, v, o and of vectors are dense; an input read at computed places may have any stride. */
-    bool dense = tensor->role == ROLE_Q || tensor->role == ROLE_K || tensor->role == ROLE_V || tensor->role == ROLE_O
-        || tensor->role == ROLE_WORKSPACE || (tensor->role == ROLE_INPUT && last->op == TILE_INDEX);
-    if (!dense)
+    if (tensor->role == ROLE_RETURN)
         return -1;
+    const Inst *last = inst->args[dims - 1];
     for (int a = 0; a < last->type.axis_count; a++) {
         int axis = last->type.axis[a];
         bool elsewhere = false;

@@ -51,7 +51,7 @@ static void pair_contract(Gen *g, const Inst *contract)
         return;
     if (unit == y && (guard_along(vector, y) || !plan_transposes(g, vector, &unit)))
         return;
-    bool in_place = scalar->op == TILE_LOAD && plan_unit_axis(g, scalar) == y && s->lane == y && !guard_along(scalar, y);
+    bool in_place = scalar->op == TILE_LOAD && plan_is_dense(g, scalar) && plan_unit_axis(g, scalar) == y && s->lane == y && !guard_along(scalar, y);
     if (!in_place && s->lane == y)
         return;
     v->pair_axis = y;

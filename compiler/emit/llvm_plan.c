@@ -363,7 +363,7 @@ static bool can_be_rows(Gen *g, const Inst *load)
     int unit = plan_unit_axis(g, load);
     if (n->pair_rows)
         return true;
-    if (unit < 0 || unit != n->lane || load->type.axis_count < 1 || g->program->tensors[load->tensor].elem != ELEM_TYPE_F32)
+    if (unit < 0 || !plan_is_dense(g, load) || unit != n->lane || load->type.axis_count < 1 || g->program->tensors[load->tensor].elem != ELEM_TYPE_F32)
         return false;
     return !(load->guard && inst_has_axis(load->guard, unit));
 }

@@ -22,7 +22,7 @@ static LLVMValueRef element_offset(Gen *g, const Inst *inst, Point *p)
     int unit = plan_unit_axis(g, inst);
     for (int k = 0; k < dim_count(inst); k++) {
         LLVMValueRef index = to_i64(g, point_eval(g, p, inst->args[k]));
-        bool dense = unit >= 0 && k == dim_count(inst) - 1;
+        bool dense = unit >= 0 && k == dim_count(inst) - 1 && plan_is_dense(g, inst);
         LLVMValueRef stride = gen_slot(g, slot_of_tensor(inst->tensor) + 1 + k);
         LLVMValueRef term = index;
         if (!dense)
@@ -94,6 +94,31 @@ static LLVMValueRef access_mask(Gen *g, const Inst *inst, Point *p)
     return mask && lanes ? splat(g, mask, p->width) : mask;
 }
 
+/* Inputs may have any last stride: the launch's decides between a contiguous access and a gather. */
+LLVMValueRef tensor_run(Gen *g, const Inst *load, LLVMTypeRef type, LLVMValueRef address, LLVMValueRef mask)
+{
+    unsigned align = tensor_align(g, load->tensor);
+    if (plan_is_dense(g, load))
+        return masked_load(g, type, address, mask, align);
+    int width = (int)LLVMGetVectorSize(type);
+    LLVMBasicBlockRef near = LLVMAppendBasicBlockInContext(g->context, g->function, "");
+    LLVMBasicBlockRef apart = LLVMAppendBasicBlockInContext(g->context, g->function, "");
+    LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->context, g->function, "");
+    LLVMValueRef stride = gen_slot(g, slot_of_tensor(load->tensor) + dim_count(load)), values[2];
+    LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, stride, const_i64(g, 1), ""), near, apart);
+    LLVMPositionBuilderAtEnd(g->b, near);
+    values[0] = masked_load(g, type, address, mask, align);
+    LLVMBuildBr(g->b, after);
+    LLVMPositionBuilderAtEnd(g->b, apart);
+    LLVMValueRef offsets = LLVMBuildMul(g->b, lane_numbers(g, width, g->i64), splat(g, stride, width), "");
+    values[1] = masked_gather(g, type, address_at(g, address, LLVMGetElementType(type), offsets), mask, align);
+    LLVMBuildBr(g->b, after);
+    LLVMPositionBuilderAtEnd(g->b, after);
+    LLVMValueRef phi = LLVMBuildPhi(g->b, type, "");
+    LLVMAddIncoming(phi, values, (LLVMBasicBlockRef[]){near, apart}, 2);
+    return phi;
+}
+
 LLVMValueRef tensor_read(Gen *g, const Inst *load, Point *p)
 {
     return tensor_decode(g, tensor_bits(g, load, p), g->program->tensors[load->tensor].elem);
@@ -114,7 +139,7 @@ LLVMValueRef tensor_bits(Gen *g, const Inst *load, Point *p)
     LLVMTypeRef vector = vector_of(g, type, p->width);
     if (plan_unit_axis(g, load) == p->lane) {
         Point first = point_scalar(p);
-        return masked_load(g, vector, tensor_address(g, load, &first), mask, align);
+        return tensor_run(g, load, vector, tensor_address(g, load, &first), mask);
     }
     LLVMValueRef offsets = splat(g, element_offset(g, load, p), p->width);
     LLVMValueRef addresses = address_at(g, tensor_base(g, load->tensor), type, offsets);

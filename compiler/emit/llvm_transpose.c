@@ -115,7 +115,6 @@ void transpose_load(Gen *g, Inst *load, int unit)
     Node *n = node_of(g, load);
     ElemType elem = g->program->tensors[load->tensor].elem;
     LLVMTypeRef lanes_i32 = vector_of(g, g->i32, g->lanes);
-    unsigned align = (unsigned)elem_type_size(elem);
     int each = n->pair_axis == unit ? 2 : 1;
     Squares q = squares_begin(g, load, unit, n->lane, each);
 
@@ -125,8 +124,14 @@ void transpose_load(Gen *g, Inst *load, int unit)
     LLVMValueRef exists = LLVMBuildICmp(g->b, LLVMIntSLT, q.p.coord[n->lane], const_i64(g, axis_extent(g, n->lane)), "");
     if (load->guard)
         exists = LLVMBuildAnd(g->b, exists, point_eval(g, &q.p, load->guard), "");
-    LLVMValueRef address = LLVMBuildSelect(g->b, exists, tensor_address(g, load, &q.p), g->zero_row, "");
-    LLVMValueRef v = masked_load(g, vector_of(g, elem_llvm(g, elem), g->lanes * each), address, mask, align);
+    LLVMValueRef address = tensor_address(g, load, &q.p);
+    if (plan_is_dense(g, load)) { /* a row of zeros is as good as a mask; with strides it is not */
+        address = LLVMBuildSelect(g->b, exists, address, g->zero_row, "");
+    } else {
+        exists = splat(g, exists, g->lanes * each);
+        mask = mask ? LLVMBuildAnd(g->b, mask, exists, "") : exists;
+    }
+    LLVMValueRef v = tensor_run(g, load, vector_of(g, elem_llvm(g, elem), g->lanes * each), address, mask);
     v = LLVMBuildBitCast(g->b, each == 2 ? v : tensor_decode(g, v, elem), lanes_i32, "");
     masked_store(g, v, square_row(g, &q, rows.index), NULL, 4 * (unsigned)g->lanes);
     loop_end(g, &rows, NULL);
