@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if ATTUNE_HAVE_CUDA
+#include "emit/cuda.h"
+#endif
 #if ATTUNE_HAVE_LLVM
 #include "emit/llvm.h"
 #endif
 
-static const char known[] = "known targets: cpu, cpu:native, cpu:NAME (as x86-64-v3, x86-64-v4, znver4), cpu:aarch64, interp, cuda, ptx";
+static const char known[] = "known targets: cpu, cpu:native, cpu:NAME (as x86-64-v3, x86-64-v4, znver4), cpu:aarch64, interp, cuda (cuda:sm_90a), ptx";
 
 static bool parse_cpu(Diag *diag, const char *text, Target *target)
 {
@@ -27,6 +30,21 @@ static bool parse_cpu(Diag *diag, const char *text, Target *target)
 #endif
 }
 
+static bool parse_cuda(Diag *diag, const char *text, Target *target)
+{
+    const char *arch = !strcmp(text, "cuda") ? "sm_90a" : !strncmp(text, "cuda:", 5) ? text + 5 : text;
+    if (strcmp(arch, "sm_90a")) {
+        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "the target '%s' is for no GPU that is known: sm_90a (Hopper) is", text), "use 'cuda' or 'cuda:sm_90a'");
+        return false;
+    }
+    target->kind = TARGET_CUDA;
+    snprintf(target->name, sizeof target->name, "cuda:%s", arch);
+    snprintf(target->arch, sizeof target->arch, "%s", arch);
+    target->shared_bytes = 227 * 1024;
+    target->sm_count = 132;
+    return true;
+}
+
 bool target_parse(Diag *diag, const char *text, Target *target)
 {
     *target = (Target){0};
@@ -41,9 +59,11 @@ bool target_parse(Diag *diag, const char *text, Target *target)
     }
     if (!strcmp(text, "cpu") || !strncmp(text, "cpu:", 4))
         return parse_cpu(diag, text, target);
-    bool cuda = !strcmp(text, "cuda") || !strncmp(text, "cuda:", 5), ptx = !strcmp(text, "ptx") || !strncmp(text, "ptx:", 4);
-    if (cuda || ptx)
-        diag_error(diag, SPAN_NONE, "unsupported-target", "the target '%s' is not there yet: this version emits for CPUs only", text);
+    if (!strcmp(text, "cuda") || !strncmp(text, "cuda:", 5) || !strncmp(text, "sm_", 3))
+        return parse_cuda(diag, text, target);
+    bool ptx = !strcmp(text, "ptx") || !strncmp(text, "ptx:", 4);
+    if (ptx)
+        diag_error(diag, SPAN_NONE, "unsupported-target", "the target '%s' is not there yet: this version emits for CPUs and CUDA", text);
     else
         diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "unknown target '%s'", text), "%s", known);
     return false;
@@ -98,6 +118,11 @@ static Kernel *emit(const Target *target, Arena *arena, Diag *diag, Program *pro
         break;
 #endif
     case TARGET_CUDA:
+#if ATTUNE_HAVE_CUDA
+        return cuda_emit(target, arena, diag, program);
+#else
+        break;
+#endif
     case TARGET_PTX:
         break;
     }

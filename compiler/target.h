@@ -9,6 +9,9 @@ typedef enum TargetKind { TARGET_CPU, TARGET_INTERP, TARGET_CUDA, TARGET_PTX } T
 typedef struct Target {
     TargetKind kind;
     char name[64];          /* canonical spelling of what was asked for: "cpu", "interp", "cuda:sm_90a" */
+    char arch[16];          /* CUDA: "sm_90a" */
+    int shared_bytes;       /* CUDA: dynamic shared memory a block may have */
+    int sm_count;           /* CUDA: multiprocessors of the usual such device; launches ask the one at hand */
     char cpu[64];           /* CPU: LLVM's cpu name ("znver4") */
     char features[2048];    /* CPU: LLVM's feature string */
     char triple[128];
@@ -19,7 +22,7 @@ typedef struct Target {
     int64_t l1_bytes, l2_bytes;
 } Target;
 
-/* "cpu" (this machine), "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:aarch64", "interp", "cuda", "ptx". False with a
+/* "cpu" (this machine), "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:aarch64", "interp", "cuda" (for sm_90a), "cuda:sm_90a", "sm_90a", "ptx". False with a
  * message that lists the known ones; also when this build lacks the back end. */
 bool target_parse(Diag *diag, const char *text, Target *target);
 /* The tile boxes that suit the target when nothing else was asked for (by axis, outermost first). */

@@ -90,7 +90,7 @@ static void add_kernel(MemberNames *names)
     text_add(out, "\n    };\n    static const AttunePhase phases[] = {");
     for (int p = 0; p < aot->kernel->phase_count; p++)
         text_add(out, "%s%s", p ? ", " : "", aot->kernel->phases[p].entry);
-    text_add(out, "};\n    AttuneBuilt built;\n    built.description = description;\n"
+    text_add(out, "};\n    AttuneBuilt built;\n    memset(&built, 0, sizeof built);\n    built.description = description;\n"
                   "    built.description_size = sizeof description;\n    built.phases = phases;\n"
                   "    built.phase_count = %d;\n    return attune_kernel_from_built(context, &built, error);\n}\n\n",
              aot->kernel->phase_count);

@@ -331,7 +331,7 @@ typedef struct AttuneLaunch {
     int64_t offset;                    /* position of query row 0; rank 1 only */
     int64_t m_axis[ATTUNE_MAX_RANK];   /* rank 2, 3: extents of the query grid, outermost first; product M */
     int64_t n_axis[ATTUNE_MAX_RANK];   /* of the key grid; all zero: as m_axis. Product N */
-    void *stream;                      /* device targets: the stream to run in; host targets: NULL */
+    void *stream;                      /* CUDA: the CUstream to run in, NULL the default one; host: ignored */
 } AttuneLaunch;
 
 /* Checks every argument, then runs; host targets have finished when it returns. ATTUNE_ERROR_ARGUMENT: nothing
@@ -398,8 +398,10 @@ typedef void (*AttunePhase)(const int64_t *slots, int64_t begin, int64_t end, vo
 typedef struct AttuneBuilt {
     const unsigned char *description;
     size_t description_size;
-    const AttunePhase *phases;
+    const AttunePhase *phases;    /* host kernels; NULL with an image */
     int32_t phase_count;
+    const void *image;            /* device kernels: what the driver loads; must stay */
+    size_t image_size;
 } AttuneBuilt;
 ATTUNE_API AttuneKernel *attune_kernel_from_built(AttuneContext *context, const AttuneBuilt *built, AttuneError **error);
 

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "compiler/emit/llvm.h"
+#include "compiler/emit/nvrtc.h"
 #include "runtime/attune_build_id.h"
+#include "runtime/cuda_kernel.h"
 #include "runtime/error.h"
 
 const char *attune_build_info(void)
@@ -111,8 +113,13 @@ static void make_key(void *user)
     Text text = {.arena = b->arena};
     text_add(&text, "attune %s %s\n%s", attune_version_string(), ATTUNE_BUILD_ID,
              compile_fingerprint(b->arena, &b->options));
+    if (b->target.kind == TARGET_CUDA) {
+        const char *version = nvrtc_version();
+        text_add(&text, "NVRTC %s\n", version ? version : "none");
+    }
 #if ATTUNE_HAVE_LLVM
-    text_add(&text, "LLVM %s\n", llvm_version());
+    else
+        text_add(&text, "LLVM %s\n", llvm_version());
 #endif
     for (int i = 0; i < spec->schedule_count; i++)
         text_add(&text, "%s = %lld\n", spec->schedule[i].key, (long long)spec->schedule[i].value);
@@ -213,6 +220,11 @@ AttuneStatus build_describe(const Build *b, const Kernel *kernel, unsigned char 
         shape->phases[p].entry = kernel->phases[p].entry;
         shape->phases[p].grid_count = kernel->phases[p].grid_count;
         memcpy(shape->phases[p].grid, kernel->phases[p].grid, sizeof shape->phases[p].grid);
+        shape->phases[p].threads = kernel->phases[p].threads;
+        shape->phases[p].shared_bytes = kernel->phases[p].shared_bytes;
+        shape->phases[p].persistent = kernel->phases[p].persistent;
+        shape->phases[p].map_count = kernel->phases[p].map_count;
+        memcpy(shape->phases[p].maps, kernel->phases[p].maps, sizeof shape->phases[p].maps);
     }
     for (int t = 0; t < kernel->tensor_count; t++) {
         const KernelTensor *tensor = &kernel->tensors[t];
@@ -320,6 +332,10 @@ AttuneKernel *build_finish(Build *b, Kernel *kernel, AttuneError **error)
         return made;
     case KERNEL_OBJECT:
         status = load_object(made, kernel, error);
+        break;
+    case KERNEL_CUBIN:
+        status = cuda_kernel_load(made, kernel->code, kernel->code_size, true, error);
+        kernel->code = NULL;
         break;
     default:
         status = error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s can be built but not launched here", kernel->target);

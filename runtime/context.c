@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/device.h"
 #include "runtime/error.h"
 
 enum { MAX_THREADS = 4096 };
@@ -32,6 +33,7 @@ static const char *environment(const char *name)
 
 static void context_free(AttuneContext *context)
 {
+    device_close_all(context);
     pool_destroy(context->pool);
     for (int i = 0; i < BLOCK_COUNT; i++)
         free(context->blocks[i].data);
@@ -41,6 +43,7 @@ static void context_free(AttuneContext *context)
     free(context->cache.dir);
     pthread_mutex_destroy(&context->log_mutex);
     pthread_mutex_destroy(&context->block_mutex);
+    pthread_mutex_destroy(&context->device_mutex);
     pthread_mutex_destroy(&context->jit_mutex);
     free(context);
 }
@@ -149,6 +152,7 @@ AttuneContext *attune_context_create(const AttuneContextOptions *options, Attune
     atomic_init(&context->references, 1);
     pthread_mutex_init(&context->log_mutex, NULL);
     pthread_mutex_init(&context->block_mutex, NULL);
+    pthread_mutex_init(&context->device_mutex, NULL);
     pthread_mutex_init(&context->jit_mutex, NULL);
     const char *no_jit = environment("ATTUNE_NO_JIT");
     context->no_jit = options->no_jit || (no_jit && strcmp(no_jit, "0") != 0);

@@ -1,4 +1,4 @@
-/* The context: options, log, thread pool and workspace memory. Knows nothing of the compiler: what compiles and caches
+/* The context: options, log, thread pool, workspace memory and devices. Knows nothing of the compiler: what compiles and caches
  * hangs on `jit` and is made by build.c when it is first needed, so that programs with ahead-of-time kernels link
  * none of it. */
 #ifndef ATTUNE_CONTEXT_H
@@ -19,7 +19,8 @@ typedef struct CacheSettings {
     int64_t limit_bytes;
 } CacheSettings;
 
-enum { BLOCK_COUNT = 16 };
+enum { BLOCK_COUNT = 16, CONTEXT_DEVICES = 64 };
+struct Device; /* device.h */
 typedef struct WorkBlock {
     void *data;
     size_t size;
@@ -36,6 +37,8 @@ struct AttuneContext {
     pthread_mutex_t log_mutex;
     pthread_mutex_t block_mutex;
     WorkBlock blocks[BLOCK_COUNT];
+    pthread_mutex_t device_mutex;
+    struct Device *devices[CONTEXT_DEVICES]; /* NULL: not opened yet */
     pthread_mutex_t jit_mutex;    /* guards the creation of jit */
     void *jit;
     void (*jit_destroy)(void *jit);

@@ -10,7 +10,7 @@
 
 #include "runtime/error.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 static const char magic[] = "attune-description";
 
 typedef struct Codec {
@@ -175,6 +175,16 @@ static void code_signature(Codec *c, Signature *s)
         code_input(c, s, &s->inputs[i]);
 }
 
+static void code_map(Codec *c, KernelMap *map)
+{
+    map->tensor = code_int(c, map->tensor, 0, PROGRAM_MAX_TENSORS - 1);
+    map->rank = code_int(c, map->rank, 1, SPEC_MAX_RANK);
+    for (int a = 0; a < map->rank; a++)
+        map->box[a] = code_int(c, map->box[a], 1, INT32_MAX);
+    map->width = code_int(c, map->width, 1, INT32_MAX);
+    map->queries = code_bool(c, map->queries);
+}
+
 static void code_shape(Codec *c, Shape *k)
 {
     code_text(c, &k->target);
@@ -194,6 +204,12 @@ static void code_shape(Codec *c, Shape *k)
         k->phases[p].grid_count = code_int(c, k->phases[p].grid_count, 0, PROGRAM_MAX_GRID);
         for (int g = 0; g < k->phases[p].grid_count; g++)
             code_extent(c, &k->phases[p].grid[g]);
+        k->phases[p].threads = code_int(c, k->phases[p].threads, 0, INT32_MAX);
+        k->phases[p].shared_bytes = code_int(c, k->phases[p].shared_bytes, 0, INT32_MAX);
+        k->phases[p].persistent = code_bool(c, k->phases[p].persistent);
+        k->phases[p].map_count = code_int(c, k->phases[p].map_count, 0, KERNEL_MAX_MAPS);
+        for (int m = 0; m < k->phases[p].map_count; m++)
+            code_map(c, &k->phases[p].maps[m]);
     }
     k->tensor_count = code_int(c, k->tensor_count, 0, PROGRAM_MAX_TENSORS);
     for (int t = 0; t < k->tensor_count; t++) {
@@ -208,6 +224,9 @@ static void code_shape(Codec *c, Shape *k)
         for (int d = 0; d < k->tensors[t].dim_count; d++)
             code_extent(c, &k->tensors[t].extent[d]);
     }
+    for (int p = 0; p < k->phase_count; p++)
+        for (int m = 0; m < k->phases[p].map_count; m++)
+            c->bad |= k->phases[p].maps[m].tensor >= k->tensor_count;
 }
 
 static void code_description(Codec *c, Description *d, bool with_shape)

@@ -74,6 +74,10 @@ typedef struct Shape {
         const char *entry;
         int grid_count;
         Extent grid[PROGRAM_MAX_GRID];
+        int threads, shared_bytes;  /* device kernels, as the rest */
+        bool persistent;
+        int map_count;
+        KernelMap maps[KERNEL_MAX_MAPS];
     } phases[PROGRAM_MAX_PHASES];
     int tensor_count;
     struct {

@@ -1,13 +1,16 @@
-/* Launches: slots, workspace and phases over the pool. */
+/* Launches: slots, workspace, plans; and phases over the pool. */
 #include "runtime/launch.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/cuda_kernel.h"
 #include "runtime/error.h"
 #include "runtime/problem.h"
 
 enum { ALIGN = 64, MAX_ITEMS_A_CHUNK = 64, CHUNKS_A_THREAD = 16 };
+
+static const Backend host_backend;
 
 AttuneKernel *kernel_create(AttuneContext *context, Description *description)
 {
@@ -20,6 +23,7 @@ AttuneKernel *kernel_create(AttuneContext *context, Description *description)
     context_retain(context);
     kernel->context = context;
     kernel->description = description;
+    kernel->backend = &host_backend;
     return kernel;
 }
 
@@ -55,7 +59,7 @@ void attune_kernel_info(const AttuneKernel *kernel, AttuneKernelInfo *info)
 
 AttuneKernel *attune_kernel_from_built(AttuneContext *context, const AttuneBuilt *built, AttuneError **error)
 {
-    if (!context || !built || !built->description || !built->phases) {
+    if (!context || !built || !built->description || (!built->phases && !built->image)) {
         error_set(error, ATTUNE_ERROR_ARGUMENT, "%s is NULL", !context ? "context" : "built or a part of it");
         return NULL;
     }
@@ -75,17 +79,14 @@ AttuneKernel *attune_kernel_from_built(AttuneContext *context, const AttuneBuilt
         return NULL;
     }
     kernel->origin = ATTUNE_FROM_BUILD;
-    memcpy(kernel->phases, built->phases, (size_t)phase_count * sizeof built->phases[0]);
+    if (!built->image) {
+        memcpy(kernel->phases, built->phases, (size_t)phase_count * sizeof built->phases[0]);
+    } else if (cuda_kernel_load(kernel, built->image, built->image_size, false, error) != ATTUNE_OK) {
+        attune_kernel_destroy(kernel);
+        return NULL;
+    }
     return kernel;
 }
-
-/* A launch that is ready but for its addresses. */
-typedef struct Ready {
-    int64_t slots[SLOT_COUNT_MAX];
-    int64_t items[PROGRAM_MAX_PHASES];
-    size_t workspace[PROGRAM_MAX_TENSORS]; /* offsets; SIZE_MAX: not a workspace */
-    size_t scratch, scratch_each, total;   /* where scratch begins, its bytes a worker, all bytes */
-} Ready;
 
 /* ceil(size / div) * mul. False: not representable. */
 static bool extent_of(const Extent *extent, const int64_t *slots, int64_t *value)
@@ -163,6 +164,9 @@ static AttuneStatus make_ready(const AttuneKernel *kernel, const Problem *p, Rea
     memset(r->slots, 0, sizeof r->slots);
     memcpy(r->slots, p->slots, sizeof p->slots);
     r->total = 0;
+    r->total_q = p->total_q;
+    r->total_k = p->total_k;
+    r->device = p->device;
     bool fits = ready_tensors(kernel, p, r);
     for (int i = 0; i < shape->phase_count && fits; i++) {
         r->items[i] = 1;
@@ -172,14 +176,20 @@ static AttuneStatus make_ready(const AttuneKernel *kernel, const Problem *p, Rea
                    !__builtin_mul_overflow(r->items[i], extent, &r->items[i]);
         }
     }
-    r->scratch = r->total;
-    r->scratch_each = align_up((size_t)shape->scratch_bytes);
-    r->total += r->scratch_each * (size_t)pool_threads(kernel->context->pool);
     if (!fits)
         return error_set(error, ATTUNE_ERROR_ARGUMENT, "the launch needs more workspace or work items than can be counted: "
                          "split it along B or H");
     return ATTUNE_OK;
 }
+
+void ready_place(const AttuneKernel *kernel, Ready *r, uintptr_t block)
+{
+    for (int t = 0; t < kernel->description->shape.tensor_count; t++)
+        if (r->workspace[t] != SIZE_MAX)
+            r->slots[slot_of_tensor(t)] = (int64_t)(block + r->workspace[t]);
+}
+
+/* The host ----------------------------------------------------------------------------------------------------- */
 
 typedef struct Work {
     AttunePhase phase;
@@ -201,26 +211,26 @@ static int64_t chunk_of(int64_t items, int threads)
     return chunk < 1 ? 1 : chunk > MAX_ITEMS_A_CHUNK ? MAX_ITEMS_A_CHUNK : chunk;
 }
 
-/* `r` has addresses everywhere but in workspaces. */
-static AttuneStatus run_ready(AttuneKernel *kernel, Ready *r, AttuneError **error)
+static AttuneStatus host_run(AttuneKernel *kernel, Ready *r, void *plan, void *stream, AttuneError **error)
 {
+    (void)plan, (void)stream;
     AttuneContext *context = kernel->context;
     const Shape *shape = &kernel->description->shape;
+    size_t scratch_each = align_up((size_t)shape->scratch_bytes);
+    size_t total = r->total + scratch_each * (size_t)pool_threads(context->pool);
     char *block = NULL;
-    if (r->total > 0) {
-        block = context_block_take(context, r->total);
+    if (total > 0) {
+        block = context_block_take(context, total);
         if (!block)
-            return error_set(error, ATTUNE_ERROR_MEMORY, "out of memory: the launch needs %zu bytes of workspace", r->total);
+            return error_set(error, ATTUNE_ERROR_MEMORY, "out of memory: the launch needs %zu bytes of workspace", total);
     }
-    for (int t = 0; t < shape->tensor_count; t++)
-        if (r->workspace[t] != SIZE_MAX)
-            r->slots[slot_of_tensor(t)] = (int64_t)(intptr_t)(block + r->workspace[t]);
+    ready_place(kernel, r, (uintptr_t)block);
     AttuneStatus status = ATTUNE_OK;
     if (kernel->interpret) {
         status = kernel->interpret(kernel->code, r->slots, error);
     } else {
         for (int i = 0; i < shape->phase_count; i++) {
-            Work work = {kernel->phases[i], r->slots, block + r->scratch, r->scratch_each};
+            Work work = {kernel->phases[i], r->slots, block + r->total, scratch_each};
             pool_run(context->pool, work_items, &work, r->items[i], chunk_of(r->items[i], pool_threads(context->pool)));
         }
     }
@@ -228,10 +238,15 @@ static AttuneStatus run_ready(AttuneKernel *kernel, Ready *r, AttuneError **erro
     return status;
 }
 
+static const Backend host_backend = {.device = ATTUNE_DEVICE_HOST, .run = host_run};
+
+/* Launches ------------------------------------------------------------------------------------------------------ */
+
 static ProblemRules rules_of(const AttuneKernel *kernel, bool without_data)
 {
     const Shape *shape = &kernel->description->shape;
-    return (ProblemRules){&kernel->description->signature, shape->dtype, shape->D, shape->E, ATTUNE_DEVICE_HOST, without_data};
+    return (ProblemRules){&kernel->description->signature, shape->dtype, shape->D, shape->E, kernel->backend->device,
+                          without_data};
 }
 
 static void set_address(const AttuneKernel *kernel, Ready *r, TensorRole role, int index, const void *data)
@@ -269,7 +284,7 @@ AttuneStatus attune_kernel_launch(AttuneKernel *kernel, const AttuneLaunch *laun
     for (int k = 0; k < RETURN_KIND_COUNT; k++)
         if (p.has_return[k])
             set_address(kernel, &r, ROLE_RETURN, k, p.returns[k].data);
-    return run_ready(kernel, &r, error);
+    return kernel->backend->run(kernel, &r, NULL, launch->stream, error);
 }
 
 /* Plans ------------------------------------------------------------------------------------------------------- */
@@ -280,6 +295,7 @@ struct AttunePlan {
     Ready ready;
     int input_count, return_count;
     int32_t *lengths;     /* copies of cu_seqlens, or NULL */
+    void *shared;         /* the backend's */
 };
 
 AttunePlan *attune_plan_create(AttuneKernel *kernel, const AttuneLaunch *launch, AttuneError **error)
@@ -312,7 +328,9 @@ AttunePlan *attune_plan_create(AttuneKernel *kernel, const AttuneLaunch *launch,
         p->slots[SLOT_CU_Q] = (int64_t)(intptr_t)plan->lengths;
         p->slots[SLOT_CU_K] = (int64_t)(intptr_t)(plan->lengths + count);
     }
-    if (make_ready(kernel, p, &plan->ready, error) != ATTUNE_OK) {
+    const Backend *backend = kernel->backend;
+    if (make_ready(kernel, p, &plan->ready, error) != ATTUNE_OK ||
+        (backend->plan_open && backend->plan_open(kernel, &plan->ready, &plan->shared, error) != ATTUNE_OK)) {
         free(plan->lengths);
         free(plan);
         return NULL;
@@ -359,13 +377,15 @@ AttuneStatus attune_plan_launch(AttunePlan *plan, const AttunePlanData *data, At
         status = problem_check_data(signature->returns[kind], given, ATTUNE_F32, &p->returns[kind], error);
         set_address(plan->kernel, &r, ROLE_RETURN, kind, given);
     }
-    return status == ATTUNE_OK ? run_ready(plan->kernel, &r, error) : status;
+    return status == ATTUNE_OK ? plan->kernel->backend->run(plan->kernel, &r, plan->shared, data->stream, error) : status;
 }
 
 void attune_plan_destroy(AttunePlan *plan)
 {
     if (!plan)
         return;
+    if (plan->kernel->backend->plan_close)
+        plan->kernel->backend->plan_close(plan->shared);
     attune_kernel_destroy(plan->kernel);
     free(plan->lengths);
     free(plan);

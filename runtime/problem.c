@@ -63,6 +63,9 @@ static AttuneStatus check_form(const Check *c, const char *name, const AttuneTen
         return fail(c, "%s is in %s memory, but the kernel runs on the %s: copy it there", name,
                     t->device.kind == ATTUNE_DEVICE_HOST ? "host" : "device",
                     c->rules->device == ATTUNE_DEVICE_HOST ? "host" : "device");
+    if (t->device.kind != ATTUNE_DEVICE_HOST && t->device.index != c->launch->q.device.index)
+        return fail(c, "%s is on device %d, but q is on device %d: copy it there", name, (int)t->device.index,
+                    (int)c->launch->q.device.index);
     if (t->ndim < low_ndim || t->ndim > high_ndim) {
         if (low_ndim == high_ndim)
             return fail(c, "%s has %d dimensions, but must have %d: [%s]", name, (int)t->ndim, high_ndim, dims);
@@ -585,6 +588,7 @@ AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch
         return fail(c, "q has %lld heads and k has %lld: the number of key heads must divide the number of query heads",
                     (long long)q[1], (long long)k[1]);
 
+    p->device = launch->q.device.index;
     p->total_q = q[2];
     p->total_k = k[2];
     *size_of(p, VAR_SIZE_B) = c->ragged ? launch->sequences : q[0];

@@ -15,6 +15,7 @@ typedef struct View {
 typedef struct Problem {
     int64_t slots[SLOT_TENSORS];             /* sizes, cumulative lengths, params */
     int64_t width;                           /* of o */
+    int device;                              /* index of the tensors' device */
     int64_t total_q, total_k;                /* rows of all sequences; M and N without ragged batches */
     View q, k, v, o;
     View inputs[SPEC_MAX_INPUTS];            /* by position in the signature */

@@ -140,7 +140,7 @@ AttuneKernel *fixture_kernel_of_rank(AttuneContext *context, int rank)
         d->shape.tensors[4].extent[2] = SIZE(M);
     }
     unsigned char *bytes = description_pack(d, true, &size);
-    AttuneBuilt built = {bytes, size, phases, 2};
+    AttuneBuilt built = {.description = bytes, .description_size = size, .phases = phases, .phase_count = 2};
     AttuneKernel *kernel = attune_kernel_from_built(context, &built, NULL);
     free(bytes);
     free(d);

@@ -544,12 +544,15 @@ static void test_built_misuse(void)
     CU_ASSERT_PTR_NULL(attune_kernel_from_built(context, NULL, &error));
     CHECK_CONTAINS(attune_error_message(error), "is NULL");
     attune_error_free(error);
-    CU_ASSERT_PTR_NULL(attune_kernel_from_built(context, &(AttuneBuilt){bytes, size, phases, 1}, &error));
+    AttuneBuilt built = {.description = bytes, .description_size = size, .phases = phases, .phase_count = 1};
+    CU_ASSERT_PTR_NULL(attune_kernel_from_built(context, &built, &error));
     CHECK_CONTAINS(attune_error_message(error), "built has 1 phases, but its description has 2");
     attune_error_free(error);
     size_t refused = 0;
+    built.phase_count = 2;
     for (size_t cut = 0; cut < size; cut++) { /* every truncation is noticed */
-        CU_ASSERT_PTR_NULL(attune_kernel_from_built(context, &(AttuneBuilt){bytes, cut, phases, 2}, &error));
+        built.description_size = cut;
+        CU_ASSERT_PTR_NULL(attune_kernel_from_built(context, &built, &error));
         refused += attune_error_status(error) == ATTUNE_ERROR_ARGUMENT;
         attune_error_free(error);
         error = NULL;
