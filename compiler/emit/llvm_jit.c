@@ -29,6 +29,13 @@ static void describe(LLVMErrorRef error, char *text, size_t size)
     LLVMDisposeErrorMessage(message);
 }
 
+/* What fails is said by the function that failed, not on the terminal. */
+static void keep_quiet(void *user, LLVMErrorRef error)
+{
+    (void)user;
+    LLVMConsumeError(error);
+}
+
 /* Under the lock. */
 static bool jit_open(char *error, size_t error_size)
 {
@@ -40,6 +47,8 @@ static bool jit_open(char *error, size_t error_size)
     if (failure) {
         describe(failure, error, error_size);
         jit = NULL;
+    } else {
+        LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(jit), keep_quiet, NULL);
     }
     return jit != NULL;
 }

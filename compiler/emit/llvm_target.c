@@ -29,12 +29,37 @@ static bool has_feature(const char *features, const char *name)
     return false;
 }
 
-/* Without a feature string, what the named level brings. */
-static void fill_from_name(Target *target, const char *cpu)
+/* CPUs that code can be made for without being on one: LLVM's names, and what of their features matters here. */
+typedef struct KnownCpu { const char *name; int vector_bits; bool bf16_dot, f16_convert; } KnownCpu;
+static const KnownCpu known_x86[] = {
+    {"x86-64-v2", 128, false, false}, {"x86-64-v3", 256, false, true}, {"x86-64-v4", 512, false, true},
+    {"nehalem", 128, false, false}, {"westmere", 128, false, false}, {"sandybridge", 128, false, false}, {"ivybridge", 128, false, true},
+    {"haswell", 256, false, true}, {"broadwell", 256, false, true}, {"skylake", 256, false, true}, {"alderlake", 256, false, true},
+    {"znver1", 256, false, true}, {"znver2", 256, false, true}, {"znver3", 256, false, true},
+    {"skylake-avx512", 512, false, true}, {"cascadelake", 512, false, true}, {"icelake-server", 512, false, true},
+    {"cooperlake", 512, true, true}, {"sapphirerapids", 512, true, true}, {"emeraldrapids", 512, true, true}, {"graniterapids", 512, true, true},
+    {"znver4", 512, true, true}, {"znver5", 512, true, true},
+};
+static const KnownCpu known_arm[] = {
+    {"generic", 128, false, true}, {"cortex-a76", 128, false, true}, {"neoverse-n1", 128, false, true}, {"neoverse-n2", 128, false, true},
+    {"neoverse-v1", 128, false, true}, {"neoverse-v2", 128, false, true}, {"apple-m1", 128, false, true},
+};
+
+static bool fill_from_name(Diag *diag, Target *target, const KnownCpu *known, size_t count)
 {
-    bool v4 = !strcmp(cpu, "x86-64-v4"), v3 = !strcmp(cpu, "x86-64-v3") || v4;
-    target->vector_bits = v4 ? 512 : v3 ? 256 : 128;
-    target->f16_convert = v3;
+    Text names = {.arena = diag->arena};
+    for (size_t k = 0; k < count; k++) {
+        if (!strcmp(known[k].name, target->cpu)) {
+            target->vector_bits = known[k].vector_bits;
+            target->bf16_dot = known[k].bf16_dot;
+            target->f16_convert = known[k].f16_convert;
+            return true;
+        }
+        text_add(&names, "%s%s", k ? ", " : "", known[k].name);
+    }
+    Message *m = diag_error(diag, SPAN_NONE, "unknown-target", "unknown CPU '%s'", target->cpu);
+    diag_fix(diag, m, "known ones: native, %s", names.data);
+    return false;
 }
 
 static void fill_from_features(Target *target, const char *features)
@@ -75,20 +100,25 @@ bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *ta
     } else {
         snprintf(target->cpu, sizeof target->cpu, "%s", cpu);
     }
-    if (!strncmp(target->triple, "aarch64", 7) || !strncmp(target->triple, "arm64", 5)) {
-        target->vector_bits = 128;
-        target->vector_registers = 32;
-        target->f16_convert = true;
-    } else if (!strncmp(target->triple, "x86_64", 6)) {
-        if (native)
-            fill_from_features(target, target->features);
-        else
-            fill_from_name(target, cpu);
-        target->vector_registers = target->vector_bits == 512 ? 32 : 16;
-    } else {
+    bool arm = !strncmp(target->triple, "aarch64", 7) || !strncmp(target->triple, "arm64", 5);
+    if (!arm && strncmp(target->triple, "x86_64", 6)) {
         diag_error(diag, SPAN_NONE, "unknown-target", "no CPU code for the machine '%s'", target->triple);
         return false;
     }
+    if (native && arm) {
+        target->vector_bits = 128;
+        target->f16_convert = true;
+    } else if (native) {
+        fill_from_features(target, target->features);
+    } else if (arm ? !fill_from_name(diag, target, known_arm, sizeof known_arm / sizeof *known_arm)
+                   : !fill_from_name(diag, target, known_x86, sizeof known_x86 / sizeof *known_x86)) {
+        return false;
+    }
+    if (native && !arm && !has_feature(target->features, "sse4.1")) {
+        diag_error(diag, SPAN_NONE, "unknown-target", "this CPU lacks SSE4.1, which the generated code needs");
+        return false;
+    }
+    target->vector_registers = arm || target->vector_bits == 512 ? 32 : 16;
     LLVMTargetRef found;
     char *message = NULL;
     if (LLVMGetTargetFromTriple(target->triple, &found, &message)) {
