@@ -279,6 +279,7 @@ ATTUNE_API void attune_kernel_destroy(AttuneKernel *kernel); /* NULL is allowed 
 typedef enum AttuneOrigin { ATTUNE_FROM_MEMORY, ATTUNE_FROM_DISK, ATTUNE_FROM_COMPILER, ATTUNE_FROM_BUILD } AttuneOrigin;
 typedef struct AttuneKernelInfo {
     const char *name, *target;  /* target in full: "cpu:znver4+..." */
+    AttuneDeviceKind device;    /* where its tensors must be */
     AttuneDtype dtype;
     int64_t d, e;
     int32_t phase_count;

@@ -47,7 +47,8 @@ void attune_kernel_info(const AttuneKernel *kernel, AttuneKernelInfo *info)
 {
     const Shape *shape = &kernel->description->shape;
     *info = (AttuneKernelInfo){
-        .name = kernel->description->signature.name, .target = shape->target, .dtype = shape->dtype, .d = shape->D,
+        .name = kernel->description->signature.name, .target = shape->target, .device = kernel->backend->device,
+        .dtype = shape->dtype, .d = shape->D,
         .e = shape->E, .phase_count = shape->phase_count, .scratch_bytes = shape->scratch_bytes,
         .code_bytes = kernel->code_bytes, .key = kernel->key, .origin = kernel->origin, .create_ms = kernel->create_ms,
     };

@@ -4,7 +4,7 @@
 #include "compiler/attention/mask_survey.h"
 #include "compiler/compile.h"
 #include "runtime/cli/bench.h"
-#include "runtime/cli/launch_data.h"
+#include "runtime/cli/device_data.h"
 
 #include <string.h>
 
@@ -18,6 +18,7 @@ typedef struct Run {
     AttuneKernelInfo info;
     AttuneKernelOptions options;
     LaunchData data;
+    DeviceData device; /* device.device NULL: the kernel is for the host */
 } Run;
 
 static const char *origin_name(AttuneOrigin origin)
@@ -99,7 +100,10 @@ static int bench_result(Run *run)
         return EXIT_USAGE;
     BenchTimes times;
     AttuneError *error = NULL;
-    if (bench_launch(run->kernel, &run->data.launch, (double)seconds, &times, &error) != ATTUNE_OK)
+    const Device *device = run->device.device;
+    AttuneStatus measured = device ? bench_launch_device(run->kernel, &run->device.launch, device, (double)seconds, &times, &error)
+                                   : bench_launch(run->kernel, &run->data.launch, (double)seconds, &times, &error);
+    if (measured != ATTUNE_OK)
         return error_report(run->arguments, error);
     RefProblem problem;
     launch_data_problem(&run->data, &problem);
@@ -107,15 +111,37 @@ static int bench_result(Run *run)
     MaskSurvey *survey = mask_survey_create(run->reader.arena, run->spec, &problem, run->info.block_m, run->info.block_n);
     MaskCount count = mask_survey_count(survey, -1, -1);
     double tiles = count.empty + count.partial + count.full;
-    printf("bench: median %.3f ms of %d runs (%.3f to %.3f) on %d threads\n", times.median * 1e3, times.runs,
-           times.least * 1e3, times.most * 1e3, attune_context_threads(run->context));
-    printf("  %.1f GFLOP/s on the %s%.2f%% of pairs that are visible\n",
-           bench_operations(count.visible, sizes->d, sizes->e) / times.median * 1e-9, count.pairs_sampled ? "about " : "",
+    printf("bench: median %.*f ms of %d runs (%.*f to %.*f) on ", device ? 4 : 3, times.median * 1e3, times.runs, device ? 4 : 3,
+           times.least * 1e3, device ? 4 : 3, times.most * 1e3);
+    if (device)
+        printf("%s\n", device->name);
+    else
+        printf("%d threads\n", attune_context_threads(run->context));
+    printf("  %.1f %s on the %s%.2f%% of pairs that are visible\n",
+           bench_operations(count.visible, sizes->d, sizes->e) / times.median * (device ? 1e-12 : 1e-9),
+           device ? "TFLOP/s" : "GFLOP/s", count.pairs_sampled ? "about " : "",
            count.pairs > 0 ? 100 * count.visible / count.pairs : 0);
     printf("  %.2f%% of key tiles visited (%.0f of %.0f: %.0f full, %.0f partial)\n",
            tiles > 0 ? 100 * (count.partial + count.full) / tiles : 0, count.partial + count.full, tiles, count.full,
            count.partial);
     return EXIT_DONE;
+}
+
+/* One launch, its results in run->data. */
+static int launch(Run *run)
+{
+    AttuneError *error = NULL;
+    if (run->info.device == ATTUNE_DEVICE_HOST) {
+        if (attune_kernel_launch(run->kernel, &run->data.launch, &error) != ATTUNE_OK)
+            return error_report(run->arguments, error);
+        return EXIT_DONE;
+    }
+    AttuneStatus status = device_data_make(run->context, &run->data, &run->device, &error);
+    if (status == ATTUNE_OK)
+        status = attune_kernel_launch(run->kernel, &run->device.launch, &error);
+    if (status == ATTUNE_OK)
+        status = device_data_fetch(&run->device, &error);
+    return status == ATTUNE_OK ? EXIT_DONE : error_report(run->arguments, error);
 }
 
 static int run_all(Run *run)
@@ -140,10 +166,9 @@ static int run_all(Run *run)
     if (status != EXIT_DONE)
         return status;
     print_summary(run);
-    AttuneError *error = NULL;
-    if (attune_kernel_launch(run->kernel, &run->data.launch, &error) != ATTUNE_OK)
-        return error_report(run->arguments, error);
-    status = launch_data_write(&run->data);
+    status = launch(run);
+    if (status == EXIT_DONE)
+        status = launch_data_write(&run->data);
     if (status == EXIT_DONE && option_given(run->arguments, OPTION_BENCH))
         status = bench_result(run);
     if (status == EXIT_DONE && option_given(run->arguments, OPTION_CHECK))
@@ -171,6 +196,7 @@ int cmd_run(const Arguments *arguments)
     else
         status = run_all(&run);
     int reported = spec_reader_report(&run.reader);
+    device_data_free(&run.device);
     launch_data_free(&run.data);
     attune_kernel_destroy(run.kernel);
     attune_context_destroy(run.context);
