@@ -37,16 +37,22 @@ typedef enum KernelFormat { KERNEL_OBJECT /* relocatable ELF */, KERNEL_PROGRAM 
 
 enum { KERNEL_MAX_MAPS = 6 };
 
-/* A TMA tensor map over one Program tensor: rank 5, 128-byte swizzle, zero fill outside. Dimensions, innermost first:
- * a panel of 128 bytes of the row, rows by coordinate axis (one dimension an axis, innermost axis first), then with
- * rank 1: panels of the row (all of them in one box), head, batch; with rank 2: head, batch (one panel a copy: the
- * innermost dimension is the whole row, its box one panel); with rank 3: head * batch folded (strides must allow it). */
+/* A TMA tensor map over one Program tensor [batch, head, row, channel]: rank 5, 128-byte swizzle, zeros for whatever is
+ * outside, elements of the tensor's type. A panel is 128 bytes of a row: 64 elements of bf16 or f16, 32 of f32. The
+ * dimensions, innermost first, with the box that one copy brings in brackets (box[a] is at most 256):
+ *     rank 1, width a multiple of a panel:  in panel [a panel], row [box[0]], panel [all], head [1], batch [1]
+ *     rank 1, any other width:              channel [a panel], row [box[0]], 0 [1], head [1], batch [1]
+ *     rank 2:                               channel [a panel], axis 1 [box[1]], axis 0 [box[0]], head [1], batch [1]
+ *     rank 3:     channel [a panel], axis 2 [box[2]], axis 1 [box[1]], axis 0 [box[0]], batch * heads + head [1]
+ * "Head" and "row" count queries' (H, M) or keys' (G, N). Ragged batches: rows of all sequences, the batch is 0. Where no
+ * row exists at all (N = 0) every element reads as zero. Strides and addresses must be multiples of 16 bytes, which
+ * launches check: do not ask for a map over a width that is not (a dense tensor would be refused). */
 typedef struct KernelMap {
-    int tensor;
+    int tensor;                          /* q, k, v, o or a workspace of that form */
     int rank;                            /* coordinate axes of its rows */
     int box[SPEC_MAX_RANK];              /* rows of the box by axis, outermost first */
     int width;                           /* elements of a row */
-    bool queries;                        /* rows are queries (M*), else keys (N*) */
+    bool queries;                        /* rows are queries (M*, H heads), else keys (N*, G heads) */
 } KernelMap;
 
 typedef struct KernelPhase {

@@ -169,15 +169,16 @@ static AttuneStatus encode_map(const AttuneKernel *kernel, const Device *device,
 {
     const Shape *shape = &kernel->description->shape;
     const int64_t *slot = &r->slots[slot_of_tensor(map->tensor)];
-    bool ragged = r->slots[SLOT_CU_Q] != 0;
+    TensorRole role = shape->tensors[map->tensor].role;
+    bool packed = r->slots[SLOT_CU_Q] != 0 && role != ROLE_WORKSPACE; /* rows of all sequences in one batch entry */
     TensorMapSource source = {
-        .name = role_name(shape->tensors[map->tensor].role), .dtype = shape->tensors[map->tensor].dtype, .stride = slot + 1,
-        .batches = ragged ? 1 : r->slots[slot_of_size(VAR_SIZE_B)],
+        .name = role_name(role), .dtype = shape->tensors[map->tensor].dtype, .stride = slot + 1,
+        .batches = packed ? 1 : r->slots[slot_of_size(VAR_SIZE_B)],
         .heads = r->slots[slot_of_size(map->queries ? VAR_SIZE_H : VAR_SIZE_G)],
     };
     for (int a = 0; a < map->rank; a++)
         source.axes[a] = r->slots[slot_of_size((VarId)((map->queries ? VAR_SIZE_M0 : VAR_SIZE_N0) + a))];
-    if (map->rank == 1)
+    if (packed)
         source.axes[0] = map->queries ? r->total_q : r->total_k;
     TensorMapArguments a;
     char why[512];
