@@ -109,7 +109,7 @@ static double at_least_100(const Problem *p, int64_t h, double sum, int64_t coun
     return (sum > 100 ? sum : 100) / input_of(p, "temperature")[h];
 }
 
-/* sum over 5 frequencies of cos(w.q) cos(w.k) + sin(w.q) sin(w.k) = cos(w.(q - k)) */
+/* with x / D^(1/4) for x: sum over 5 frequencies of cos(w.q) cos(w.k) + sin(w.q) sin(w.k) = cos(w.(q - k)) */
 static double spectral(const Pair *at, double dot)
 {
     double s = 0;
@@ -119,7 +119,7 @@ static double spectral(const Pair *at, double dot)
         double phase = 0;
         for (int64_t c = 0; c < at->p->ref.D; c++)
             phase += omega[c] * (at->q[c] - at->k[c]);
-        s += cos(phase);
+        s += cos(phase / pow((double)at->p->ref.D, 0.25));
     }
     return s;
 }
