@@ -202,8 +202,10 @@ static V math_circular(Gen *g, V x, int quarter)
     LLVMTypeRef f64 = with_elem(g, x, g->f64);
     V wide = LLVMBuildFPExt(g->b, x, f64, "");
     V q = unary(g, "llvm.rint", mul(g, wide, num(g, wide, 0.63661977236758134308)));
-    V r = gen_fma(g, q, num(g, wide, -1.57079632673412561417), wide);
-    r = gen_fma(g, q, num(g, wide, -6.07710050650619224932e-11), r);
+    /* pi/2 in three parts, the first two of 28 bits: products with q are exact up to |x| = 2^25. */
+    V r = gen_fma(g, q, num(g, wide, -1.570796325802803), wide);
+    r = gen_fma(g, q, num(g, wide, -9.920935739593517e-10), r);
+    r = gen_fma(g, q, num(g, wide, -5.721188726109832e-18), r);
     r = clamp(g, r, -0.8, 0.8); /* where the reduction has no digits left the result at least stays in [-1, 1] */
     V turned = add(g, q, num(g, wide, quarter));
     V quadrant = sub(g, turned, mul(g, num(g, wide, 4), unary(g, "llvm.floor", mul(g, turned, num(g, wide, 0.25)))));
