@@ -94,11 +94,55 @@ static int root_lane(Gen *g, const Inst *inst)
     return lane >= 0 ? lane : plan_lane_of_type(g, &space);
 }
 
+/* Vector instructions, roughly. */
+static int op_cost(const Expr *e)
+{
+    switch (e->op) {
+    case EXPR_EXP: case EXPR_EXP2: return 12;
+    case EXPR_LOG: case EXPR_LOG2: case EXPR_TANH: case EXPR_SIGMOID: return 24;
+    case EXPR_ERF: case EXPR_SIN: case EXPR_COS: return 40;
+    case EXPR_POW: return e->type == TYPE_FLOAT && e->args[1]->op == EXPR_FLOAT ? 4 : 80;
+    case EXPR_DIV: case EXPR_MOD: return e->type == TYPE_INT ? 12 : 4;
+    default: return !expr_op_info[e->op].leaf;
+    }
+}
+
+enum { COST_LIMIT = 24 }; /* of what works on accumulators: it is unrolled for every row of the block */
+
+static int expr_work(const Expr *e)
+{
+    int cost = op_cost(e);
+    for (int k = 0; k < e->arity && cost <= COST_LIMIT; k++)
+        cost += expr_work(e->args[k]);
+    return cost;
+}
+
+static int inst_work(Gen *g, const Inst *inst)
+{
+    int cost = inst->op == TILE_MAP ? expr_work(inst->expr) : inst->op == TILE_LOAD ? 16 : inst->op == TILE_STORE ? 8 : 1;
+    for (int k = 0; k <= inst->arg_count && cost <= COST_LIMIT; k++) {
+        const Inst *read = k < inst->arg_count ? inst->args[k] : inst->guard;
+        if (read && node_of(g, read)->home == HOME_INLINE)
+            cost += inst_work(g, read);
+    }
+    return cost;
+}
+
+static int group_work(Gen *g, const Group *group)
+{
+    int cost = 0;
+    for (int k = 0; k < group->count && cost <= COST_LIMIT; k++)
+        cost += inst_work(g, group->root[k]);
+    return cost;
+}
+
 static bool may_join(Gen *g, const Group *group, const Inst *inst)
 {
     TileType space = plan_space(inst);
     GroupTest test = {g, group};
     if (group->count == GROUP_MAX || !same_axes(&space, &group->axes) || root_lane(g, inst) != group->lane)
+        return false;
+    if (group->head && group_work(g, group) + inst_work(g, inst) > COST_LIMIT)
         return false;
     if (plan_reads(g, inst, test_needs_whole, &test) || plan_reads(g, inst, test_reads_store, &test))
         return false;

@@ -360,7 +360,7 @@ void nest_emit(Gen *g, Group *group)
         if (group->root[k]->op == TILE_REDUCE)
             nest->reduces[nest->reduce_count++] = group->root[k];
         if (reads_apart(g, group->root[k], group->lane))
-            vectors = 1;
+            vectors = g->target->vector_bits == 512 ? 2 : 1;
     }
     for (int a = 0; a < group->axes.axis_count; a++)
         if (group->axes.axis[a] != group->lane && group->axes.axis[a] != group->reduce_axis)
