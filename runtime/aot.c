@@ -15,15 +15,18 @@ static AttuneStatus check_symbol(const char *symbol, AttuneError **error)
     for (const char *p = symbol; *p; p++)
         good &= isalnum((unsigned char)*p) || *p == '_';
     if (!good)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "symbol is '%s', which is no C identifier: letters, digits and _, no "
-                         "digit first", symbol);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                         "symbol is '%s', which is no C identifier: letters, digits and _, no "
+                         "digit first",
+                         symbol);
     if (strlen(symbol) > MAX_SYMBOL)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "symbol has %zu characters; the limit is %d: give a shorter one",
-                         strlen(symbol), MAX_SYMBOL);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                         "symbol has %zu characters; the limit is %d: give a shorter one", strlen(symbol),
+                         MAX_SYMBOL);
     return ATTUNE_OK;
 }
 
-/* The manifest ------------------------------------------------------------------------------------------------------ */
+/* The manifest ------------------------------------------------------------------------------------------ */
 
 static void add_string(Text *out, const char *text)
 {
@@ -49,13 +52,15 @@ static void add_member(Text *out, const char *name, const char *value)
 static void add_params(Text *out, const Signature *s)
 {
     const char *separator = "";
-    static const char *const types[] = {[ATTUNE_PARAM_INT] = "int", [ATTUNE_PARAM_FLOAT] = "float", [ATTUNE_PARAM_BOOL] = "bool"};
+    static const char *const types[] = {
+        [ATTUNE_PARAM_INT] = "int", [ATTUNE_PARAM_FLOAT] = "float", [ATTUNE_PARAM_BOOL] = "bool"};
     text_add(out, "  \"params\": [");
     for (int i = 0; i < s->param_count; i++) {
         const SignatureParam *param = &s->params[i];
         text_add(out, "%s\n    {\"name\": ", separator);
         add_string(out, param->name);
-        text_add(out, ", \"type\": \"%s\", \"constant\": %s", types[param->type], param->constant || param->hidden ? "true" : "false");
+        text_add(out, ", \"type\": \"%s\", \"constant\": %s", types[param->type],
+                 param->constant || param->hidden ? "true" : "false");
         if (param->type == ATTUNE_PARAM_FLOAT)
             text_add(out, ", \"value\": %.17g}", param->value.f);
         else
@@ -80,7 +85,8 @@ void aot_manifest(Text *out, const Aot *aot)
     add_member(out, "cpu", aot->build->target.cpu);
     add_member(out, "features", aot->build->target.features);
     add_member(out, "dtype", elem_type_name(kernel->elem));
-    text_add(out, "  \"d\": %lld, \"e\": %lld, \"rank\": %d,\n", (long long)kernel->D, (long long)kernel->E, s->rank);
+    text_add(out, "  \"d\": %lld, \"e\": %lld, \"rank\": %d,\n", (long long)kernel->D, (long long)kernel->E,
+             s->rank);
     cache_key_text(aot->build->key, text);
     add_member(out, "key", text);
     text_add(out, "  \"object_bytes\": %zu,\n", kernel->code_size);
@@ -115,7 +121,7 @@ void aot_manifest(Text *out, const Aot *aot)
     text_add(out, "]\n}\n");
 }
 
-/* Building ------------------------------------------------------------------------------------------------------------ */
+/* Building ---------------------------------------------------------------------------------------------- */
 
 typedef struct AotTexts {
     Aot aot;
@@ -165,7 +171,8 @@ AttuneBuild *attune_build(const AttuneSpec *spec, const AttuneBuildOptions *opti
     if (check_symbol(symbol, error) != ATTUNE_OK || build_target(checked.target, &target, error) != ATTUNE_OK)
         return NULL;
     if (target.kind == TARGET_INTERP) {
-        error_set(error, ATTUNE_ERROR_TARGET, "target is interp, which makes no object; known for building are cpu and "
+        error_set(error, ATTUNE_ERROR_TARGET,
+                  "target is interp, which makes no object; known for building are cpu and "
                   "cpu:NAME");
         return NULL;
     }
@@ -176,7 +183,8 @@ AttuneBuild *attune_build(const AttuneSpec *spec, const AttuneBuildOptions *opti
         if (kernel && kernel->format == KERNEL_OBJECT)
             result = finish(&build, kernel, symbol, error);
         else if (kernel)
-            error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s cannot be built ahead of time yet", kernel->target);
+            error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s cannot be built ahead of time yet",
+                      kernel->target);
         kernel_destroy(kernel);
     }
     build_close(&build);

@@ -22,8 +22,8 @@ const char *attune_build_info(void)
 #endif
 }
 
-AttuneStatus build_check_options(const AttuneSpec *spec, const AttuneKernelOptions *options, AttuneKernelOptions *checked,
-                                 AttuneError **error)
+AttuneStatus build_check_options(const AttuneSpec *spec, const AttuneKernelOptions *options,
+                                 AttuneKernelOptions *checked, AttuneError **error)
 {
     if (!spec || !options)
         return error_set(error, ATTUNE_ERROR_ARGUMENT, "%s is NULL", spec ? "options" : "spec");
@@ -82,7 +82,7 @@ AttuneStatus build_target(const char *name, Target *target, AttuneError **error)
     return status;
 }
 
-/* The spec and the key ------------------------------------------------------------------------------------------- */
+/* The spec and the key ---------------------------------------------------------------------------------- */
 
 static void open_spec(void *user)
 {
@@ -127,8 +127,9 @@ static void make_key(void *user)
     cache_digest(text.data, text.length, b->key);
 }
 
-AttuneStatus build_open(Build *b, AttuneContext *context, const AttuneSpec *spec, const AttuneKernelOptions *options,
-                        const Target *target, const char *symbol, AttuneError **error)
+AttuneStatus build_open(Build *b, AttuneContext *context, const AttuneSpec *spec,
+                        const AttuneKernelOptions *options, const Target *target, const char *symbol,
+                        AttuneError **error)
 {
     ElemType elem = ELEM_TYPE_F32;
     *b = (Build){.source = spec, .settings = options->settings, .setting_count = options->setting_count,
@@ -155,7 +156,7 @@ void build_close(Build *b)
     b->arena = NULL;
 }
 
-/* Compiling -------------------------------------------------------------------------------------------------------- */
+/* Compiling --------------------------------------------------------------------------------------------- */
 
 typedef struct Compilation {
     Build *build;
@@ -202,17 +203,22 @@ Kernel *build_compile(Build *b, AttuneError **error)
     return in_memory ? c.kernel : NULL;
 }
 
-/* Describing and loading -------------------------------------------------------------------------------------------- */
+/* Describing and loading -------------------------------------------------------------------------------- */
 
-AttuneStatus build_describe(const Build *b, const Kernel *kernel, unsigned char **bytes, size_t *size, AttuneError **error)
+AttuneStatus build_describe(const Build *b, const Kernel *kernel, unsigned char **bytes, size_t *size,
+                            AttuneError **error)
 {
     Description *d = calloc(1, sizeof *d);
     if (!d)
         return error_memory(error);
     d->signature = *b->signature;
     Shape *shape = &d->shape;
-    *shape = (Shape){.target = kernel->target, .dtype = spec_dtype(kernel->elem), .D = kernel->D, .E = kernel->E,
-                     .scratch_bytes = kernel->scratch_bytes, .phase_count = kernel->phase_count,
+    *shape = (Shape){.target = kernel->target,
+                     .dtype = spec_dtype(kernel->elem),
+                     .D = kernel->D,
+                     .E = kernel->E,
+                     .scratch_bytes = kernel->scratch_bytes,
+                     .phase_count = kernel->phase_count,
                      .tensor_count = kernel->tensor_count};
     memcpy(shape->block_m, kernel->block_m, sizeof shape->block_m);
     memcpy(shape->block_n, kernel->block_n, sizeof shape->block_n);
@@ -292,7 +298,8 @@ static AttuneStatus load_object(AttuneKernel *made, const Kernel *kernel, Attune
     for (int p = 0; p < kernel->phase_count; p++) {
         made->phases[p] = (AttunePhase)(intptr_t)llvm_symbol(code, kernel->phases[p].entry);
         if (!made->phases[p])
-            return error_set(error, ATTUNE_ERROR_INTERNAL, "the compiled code has no entry %s", kernel->phases[p].entry);
+            return error_set(error, ATTUNE_ERROR_INTERNAL, "the compiled code has no entry %s",
+                             kernel->phases[p].entry);
     }
     return ATTUNE_OK;
 }
@@ -300,8 +307,8 @@ static AttuneStatus load_object(AttuneKernel *made, const Kernel *kernel, Attune
 static AttuneStatus load_object(AttuneKernel *made, const Kernel *kernel, AttuneError **error)
 {
     (void)made;
-    return error_set(error, ATTUNE_ERROR_TARGET, "this build of Attune has no LLVM and cannot load code for %s",
-                     kernel->target);
+    return error_set(error, ATTUNE_ERROR_TARGET,
+                     "this build of Attune has no LLVM and cannot load code for %s", kernel->target);
 }
 #endif
 
@@ -338,7 +345,8 @@ AttuneKernel *build_finish(Build *b, Kernel *kernel, AttuneError **error)
         kernel->code = NULL;
         break;
     default:
-        status = error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s can be built but not launched here", kernel->target);
+        status = error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s can be built but not launched here",
+                           kernel->target);
         break;
     }
     kernel_destroy(kernel);

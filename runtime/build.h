@@ -24,13 +24,14 @@ typedef struct Build {
 } Build;
 
 /* Checks an AttuneKernelOptions; widths that are left 0 are chosen. */
-AttuneStatus build_check_options(const AttuneSpec *spec, const AttuneKernelOptions *options, AttuneKernelOptions *checked,
-                                 AttuneError **error);
+AttuneStatus build_check_options(const AttuneSpec *spec, const AttuneKernelOptions *options,
+                                 AttuneKernelOptions *checked, AttuneError **error);
 /* What a target's name stands for. ATTUNE_ERROR_TARGET. */
 AttuneStatus build_target(const char *name, Target *target, AttuneError **error);
 /* Works out the cache key. `options` as checked. build_close afterwards, in any case. */
-AttuneStatus build_open(Build *build, AttuneContext *context, const AttuneSpec *spec, const AttuneKernelOptions *options,
-                        const Target *target, const char *symbol, AttuneError **error);
+AttuneStatus build_open(Build *build, AttuneContext *context, const AttuneSpec *spec,
+                        const AttuneKernelOptions *options, const Target *target, const char *symbol,
+                        AttuneError **error);
 /* The spec with the settings applied, in the build's arena. */
 AttuneStatus build_spec(Build *build, AttuneError **error);
 Kernel *build_compile(Build *build, AttuneError **error);

@@ -38,11 +38,11 @@ static void warn(Cache *cache, const char *what, const char *path, const char *w
     cache->warned = true;
     pthread_mutex_unlock(&cache->mutex);
     if (first)
-        context_log(cache->context, ATTUNE_LOG_WARNING, "kernel cache: %s %s: %s; kernels are compiled instead", what, path,
-                    why);
+        context_log(cache->context, ATTUNE_LOG_WARNING,
+                    "kernel cache: %s %s: %s; kernels are compiled instead", what, path, why);
 }
 
-/* Directories ------------------------------------------------------------------------------------------------- */
+/* Directories ------------------------------------------------------------------------------------------- */
 
 /* Makes the directory and its parents, for the owner alone. */
 static void make_directories(const char *path)
@@ -61,7 +61,8 @@ static void make_directories(const char *path)
     free(copy);
 }
 
-/* Why a file or directory of these attributes is not to be trusted: an entry becomes code that runs. NULL: it is. */
+/* Why a file or directory of these attributes is not to be trusted: an entry becomes code that runs. NULL: it
+ * is. */
 static const char *distrust(const struct stat *st, bool may_be_roots)
 {
     if (st->st_uid != geteuid() && !(may_be_roots && st->st_uid == 0))
@@ -81,8 +82,9 @@ static void open_directory(Cache *cache, CacheDir *dir, const char *path, bool w
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         if (writable || errno != ENOENT)
-            warn(cache, "cannot use", path, errno == ELOOP || errno == ENOTDIR ? "it is no directory (nor may it be a link)"
-                                                                                : strerror(errno));
+            warn(cache, "cannot use", path,
+                 errno == ELOOP || errno == ENOTDIR ? "it is no directory (nor may it be a link)"
+                                                    : strerror(errno));
         return;
     }
     struct stat st;
@@ -135,7 +137,7 @@ void cache_close(Cache *cache)
     free(cache);
 }
 
-/* Entries ------------------------------------------------------------------------------------------------------- */
+/* Entries ----------------------------------------------------------------------------------------------- */
 
 void cache_file_name(const unsigned char *key, char name[CACHE_NAME_BYTES])
 {
@@ -143,7 +145,8 @@ void cache_file_name(const unsigned char *key, char name[CACHE_NAME_BYTES])
     strcat(name, CACHE_SUFFIX);
 }
 
-static void header_digest(const CacheHeader *header, const void *payload, unsigned char digest[CACHE_KEY_BYTES])
+static void header_digest(const CacheHeader *header, const void *payload,
+                          unsigned char digest[CACHE_KEY_BYTES])
 {
     struct {
         CacheHeader header;
@@ -292,7 +295,8 @@ static int sync_file(int fd)
     return status;
 }
 
-void cache_store(Cache *cache, const unsigned char *key, const CacheLabel *label, const void *payload, size_t size)
+void cache_store(Cache *cache, const unsigned char *key, const CacheLabel *label, const void *payload,
+                 size_t size)
 {
     CacheDir *dir = &cache->dirs[0];
     if (dir->fd < 0 || !dir->writable || size > CACHE_MAX_PAYLOAD)
@@ -314,7 +318,8 @@ void cache_store(Cache *cache, const unsigned char *key, const CacheLabel *label
         warn(cache, "cannot write to", dir->path, strerror(errno));
         return;
     }
-    bool written = write_all(fd, &header, sizeof header) && write_all(fd, payload, size) && sync_file(fd) == 0;
+    bool written = write_all(fd, &header, sizeof header) && write_all(fd, payload, size) &&
+                   sync_file(fd) == 0;
     int why = errno;
     if (close(fd) != 0 && written && errno != EINTR) {
         why = errno;
@@ -335,7 +340,7 @@ void cache_store(Cache *cache, const unsigned char *key, const CacheLabel *label
         attune_error_free(error);
 }
 
-/* Locks ---------------------------------------------------------------------------------------------------------- */
+/* Locks ------------------------------------------------------------------------------------------------- */
 
 static int64_t now_ms(void)
 {
@@ -372,8 +377,10 @@ bool cache_lock(Cache *cache, const unsigned char *key, CacheLock *lock)
         if (fd >= 0)
             close(fd);
         if (now_ms() >= give_up) {
-            context_log(cache->context, ATTUNE_LOG_INFO, "kernel cache: another process has been compiling this kernel for "
-                        "%d ms; compiling it here too", cache->lock_ms);
+            context_log(cache->context, ATTUNE_LOG_INFO,
+                        "kernel cache: another process has been compiling this kernel for "
+                        "%d ms; compiling it here too",
+                        cache->lock_ms);
             return false;
         }
         nanosleep(&(struct timespec){0, pause_ns}, NULL);

@@ -1,8 +1,9 @@
 /* The disk cache: one file an entry, safe against crashes, full disks, races, other users and damage.
  *
  * File = header + payload. The header holds magic, format, key, length, a label for people and a SHA-256 over
- * all of it. Entries are written under a name of their own, synced and renamed, so that a name always shows a whole
- * entry or none. Whatever goes wrong here costs a compilation, never a failure: the caller is told "not found". */
+ * all of it. Entries are written under a name of their own, synced and renamed, so that a name always shows a
+ * whole entry or none. Whatever goes wrong here costs a compilation, never a failure: the caller is told "not
+ * found". */
 #ifndef ATTUNE_CACHE_H
 #define ATTUNE_CACHE_H
 
@@ -23,7 +24,7 @@ typedef struct Cache {
     CacheDir *dirs;  /* the own one first */
     int dir_count;
     int64_t limit_bytes;
-    int lock_ms;     /* how long another process may take to compile the same kernel before this one does too */
+    int lock_ms; /* how long another process may take to compile the same kernel before this one does too */
     pthread_mutex_t mutex;
     bool warned;
 } Cache;
@@ -40,10 +41,11 @@ void cache_close(Cache *cache);
 /* The payload, malloc'ed. False: not there, or damaged (then it has been deleted where that is allowed). */
 bool cache_find(Cache *cache, const unsigned char *key, void **payload, size_t *size);
 /* Keeps the payload if it can, then lets the oldest entries go until the limit holds. */
-void cache_store(Cache *cache, const unsigned char *key, const CacheLabel *label, const void *payload, size_t size);
+void cache_store(Cache *cache, const unsigned char *key, const CacheLabel *label, const void *payload,
+                 size_t size);
 
-/* Holds other processes that want the same entry back while this one compiles. False: it could not be had in time or
- * at all; the caller goes on without. */
+/* Holds other processes that want the same entry back while this one compiles. False: it could not be had in
+ * time or at all; the caller goes on without. */
 typedef struct CacheLock {
     int fd;
     char name[CACHE_KEY_TEXT + 8];

@@ -28,7 +28,8 @@ static int hex_digit(char c)
 
 static bool key_of_name(const char *name, unsigned char *key)
 {
-    if (strlen(name) != 2 * CACHE_KEY_BYTES + strlen(CACHE_SUFFIX) || strcmp(name + 2 * CACHE_KEY_BYTES, CACHE_SUFFIX) != 0)
+    if (strlen(name) != 2 * CACHE_KEY_BYTES + strlen(CACHE_SUFFIX) ||
+        strcmp(name + 2 * CACHE_KEY_BYTES, CACHE_SUFFIX) != 0)
         return false;
     for (int i = 0; i < CACHE_KEY_BYTES; i++) {
         int high = hex_digit(name[2 * i]), low = hex_digit(name[2 * i + 1]);
@@ -44,7 +45,8 @@ static bool is_stray(const char *name, const struct stat *st)
 {
     size_t length = strlen(name), suffix = strlen(CACHE_LOCK_SUFFIX);
     bool ours = strncmp(name, CACHE_FRESH, strlen(CACHE_FRESH)) == 0 ||
-                (length == 2 * CACHE_KEY_BYTES + suffix && strcmp(name + length - suffix, CACHE_LOCK_SUFFIX) == 0);
+                (length == 2 * CACHE_KEY_BYTES + suffix &&
+                 strcmp(name + length - suffix, CACHE_LOCK_SUFFIX) == 0);
     return ours && st->st_mtime < time(NULL) - CACHE_STRAY_SECONDS;
 }
 
@@ -53,7 +55,8 @@ static AttuneStatus scan(const CacheDir *dir, Entries *entries, AttuneError **er
     int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* an offset of its own */
     DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
     if (!stream) {
-        AttuneStatus status = error_set(error, ATTUNE_ERROR_IO, "cannot list %s: %s", dir->path, strerror(errno));
+        AttuneStatus status = error_set(error, ATTUNE_ERROR_IO, "cannot list %s: %s", dir->path,
+                                        strerror(errno));
         if (fd >= 0)
             close(fd);
         return status;
@@ -156,7 +159,8 @@ AttuneStatus cache_shrink(Cache *cache, int64_t keep_bytes, int64_t *removed, At
     int64_t gone = 0, kept = 0;
     AttuneStatus status = need_directory(cache, error);
     if (status == ATTUNE_OK && !dir->writable)
-        status = error_set(error, ATTUNE_ERROR_ARGUMENT, "the cache directory %s is read-only here", dir->path);
+        status = error_set(error, ATTUNE_ERROR_ARGUMENT, "the cache directory %s is read-only here",
+                           dir->path);
     if (status == ATTUNE_OK)
         status = scan(dir, &entries, error);
     if (status == ATTUNE_OK && entries.count > 1)
@@ -170,7 +174,8 @@ AttuneStatus cache_shrink(Cache *cache, int64_t keep_bytes, int64_t *removed, At
         if (unlinkat(dir->fd, name, 0) == 0)
             gone++;
         else if (errno != ENOENT)
-            status = error_set(error, ATTUNE_ERROR_IO, "cannot delete %s/%s: %s", dir->path, name, strerror(errno));
+            status = error_set(error, ATTUNE_ERROR_IO, "cannot delete %s/%s: %s", dir->path, name,
+                               strerror(errno));
     }
     free(entries.list);
     if (removed)

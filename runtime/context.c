@@ -48,8 +48,8 @@ static void context_free(AttuneContext *context)
     free(context);
 }
 
-/* The explicit directory, $ATTUNE_CACHE_DIR, $XDG_CACHE_HOME/attune, ~/.cache/attune. Relative XDG paths are to be
- * ignored, says their specification. False: out of memory. */
+/* The explicit directory, $ATTUNE_CACHE_DIR, $XDG_CACHE_HOME/attune, ~/.cache/attune. Relative XDG paths are
+ * to be ignored, says their specification. False: out of memory. */
 static bool choose_cache_dir(CacheSettings *cache, const char *explicit_dir)
 {
     const char *dir = explicit_dir ? explicit_dir : environment("ATTUNE_CACHE_DIR");
@@ -73,7 +73,8 @@ static bool choose_cache_dir(CacheSettings *cache, const char *explicit_dir)
     return cache->dir != NULL;
 }
 
-static AttuneStatus choose_cache(CacheSettings *cache, const AttuneContextOptions *options, AttuneError **error)
+static AttuneStatus choose_cache(CacheSettings *cache, const AttuneContextOptions *options,
+                                 AttuneError **error)
 {
     cache->mode = options->cache_mode;
     if (cache->mode == ATTUNE_CACHE_DEFAULT) {
@@ -85,7 +86,8 @@ static AttuneStatus choose_cache(CacheSettings *cache, const AttuneContextOption
         else if (strcmp(mode, "off") == 0)
             cache->mode = ATTUNE_CACHE_OFF;
         else
-            return error_set(error, ATTUNE_ERROR_ARGUMENT, "ATTUNE_CACHE is '%s'; known are on, read-only, off", mode);
+            return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                             "ATTUNE_CACHE is '%s'; known are on, read-only, off", mode);
     }
     if (cache->mode == ATTUNE_CACHE_OFF)
         return ATTUNE_OK;
@@ -121,8 +123,8 @@ static AttuneStatus choose_threads(const AttuneContextOptions *options, int *thr
             return error_set(error, ATTUNE_ERROR_ARGUMENT, "ATTUNE_THREADS is '%s', not a number", text);
     }
     if (value < 0 || value > MAX_THREADS)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "%s is %ld; 1 to %d are possible, 0 takes every core", name, value,
-                         MAX_THREADS);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT, "%s is %ld; 1 to %d are possible, 0 takes every core",
+                         name, value, MAX_THREADS);
     *threads = value ? (int)value : pool_default_threads();
     return ATTUNE_OK;
 }
@@ -136,7 +138,8 @@ AttuneContext *attune_context_create(const AttuneContextOptions *options, Attune
     if (choose_threads(options, &threads, error) != ATTUNE_OK)
         return NULL;
     if ((unsigned)options->cache_mode > ATTUNE_CACHE_OFF) {
-        error_set(error, ATTUNE_ERROR_ARGUMENT, "cache_mode is %d, which is no AttuneCacheMode", (int)options->cache_mode);
+        error_set(error, ATTUNE_ERROR_ARGUMENT, "cache_mode is %d, which is no AttuneCacheMode",
+                  (int)options->cache_mode);
         return NULL;
     }
     if (options->cache_limit_bytes < 0 || options->cache_read_dir_count < 0) {
@@ -218,7 +221,8 @@ void context_log(AttuneContext *context, AttuneLogLevel level, const char *forma
 void *context_block_take(AttuneContext *context, size_t size)
 {
     enum { ALIGN = 64 };
-    WorkBlock *fit = NULL, *idle = NULL; /* the smallest that is large enough; the largest that is not, or an empty slot */
+    WorkBlock *fit = NULL,
+              *idle = NULL; /* the smallest that is large enough; the largest that is not, or an empty slot */
     if (size > SIZE_MAX - SIZE_MAX / 4)
         return NULL;
     pthread_mutex_lock(&context->block_mutex);

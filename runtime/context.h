@@ -1,6 +1,6 @@
-/* The context: options, log, thread pool, workspace memory and devices. Knows nothing of the compiler: what compiles and caches
- * hangs on `jit` and is made by build.c when it is first needed, so that programs with ahead-of-time kernels link
- * none of it. */
+/* The context: options, log, thread pool, workspace memory and devices. Knows nothing of the compiler: what
+ * compiles and caches hangs on `jit` and is made by build.c when it is first needed, so that programs with
+ * ahead-of-time kernels link none of it. */
 #ifndef ATTUNE_CONTEXT_H
 #define ATTUNE_CONTEXT_H
 

@@ -1,8 +1,8 @@
 /* The thread pool.
  *
- * A job lives on its caller's stack and is linked into the pool's list while it has work left. Items are handed out
- * by one atomic counter a job; the mutex is taken only to join and leave a job. A worker without work spins briefly,
- * for the next phase of the same launch, and then sleeps. */
+ * A job lives on its caller's stack and is linked into the pool's list while it has work left. Items are
+ * handed out by one atomic counter a job; the mutex is taken only to join and leave a job. A worker without
+ * work spins briefly, for the next phase of the same launch, and then sleeps. */
 #define _GNU_SOURCE
 #include "runtime/cpu.h"
 

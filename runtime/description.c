@@ -1,7 +1,7 @@
 /* Descriptions as bytes and back.
  *
- * One walk describes the format; it writes or reads depending on the codec, so the two directions cannot disagree.
- * Integers are zigzag varints, strings are NUL-terminated, whatever the machine that wrote them. */
+ * One walk describes the format; it writes or reads depending on the codec, so the two directions cannot
+ * disagree. Integers are zigzag varints, strings are NUL-terminated, whatever the machine that wrote them. */
 #include "runtime/description.h"
 
 #include <math.h>
@@ -158,7 +158,9 @@ static void code_signature(Codec *c, Signature *s)
     }
     s->step_count = code_int(c, s->step_count, 0, 1 << 20);
     if (c->reading && !c->bad && s->step_count > 0) {
-        s->steps = (size_t)s->step_count <= c->size - c->at ? calloc((size_t)s->step_count, sizeof s->steps[0]) : NULL;
+        s->steps = (size_t)s->step_count <= c->size - c->at
+                       ? calloc((size_t)s->step_count, sizeof s->steps[0])
+                       : NULL;
         if (!s->steps) {
             c->no_memory = (size_t)s->step_count <= c->size - c->at;
             c->bad = true;
@@ -219,7 +221,8 @@ static void code_shape(Codec *c, Shape *k)
         k->tensors[t].index = code_int(c, k->tensors[t].index, 0, limit > 0 ? limit - 1 : 0);
         if (limit == 0)
             c->bad = true;
-        k->tensors[t].dtype = (AttuneDtype)code_int(c, (int)k->tensors[t].dtype, ATTUNE_F32, ATTUNE_DTYPE_COUNT - 1);
+        k->tensors[t].dtype = (AttuneDtype)code_int(c, (int)k->tensors[t].dtype, ATTUNE_F32,
+                                                    ATTUNE_DTYPE_COUNT - 1);
         k->tensors[t].dim_count = code_int(c, k->tensors[t].dim_count, 0, SPEC_MAX_DIMS);
         for (int d = 0; d < k->tensors[t].dim_count; d++)
             code_extent(c, &k->tensors[t].extent[d]);
@@ -281,8 +284,10 @@ Description *description_unpack(const unsigned char *bytes, size_t size, AttuneE
         if (c.no_memory)
             error_memory(error);
         else
-            error_set(error, ATTUNE_ERROR_ARGUMENT, "the kernel's description is damaged or was made by another version of "
-                      "Attune (its format is not %d): build the kernel again", FORMAT);
+            error_set(error, ATTUNE_ERROR_ARGUMENT,
+                      "the kernel's description is damaged or was made by another version of "
+                      "Attune (its format is not %d): build the kernel again",
+                      FORMAT);
         return NULL;
     }
     return d;
@@ -312,7 +317,9 @@ static bool extent_apply(ExtentOp op, ExtentValue *v)
     case EXTENT_ADD: return !__builtin_add_overflow(a, b, &v[0].i);
     case EXTENT_SUB: return !__builtin_sub_overflow(a, b, &v[0].i);
     case EXTENT_MUL: return !__builtin_mul_overflow(a, b, &v[0].i);
-    case EXTENT_DIV: v[0].i = b == 0 || b == -1 ? 0 : floor_div(a, b); return b != -1 || !__builtin_sub_overflow(0, a, &v[0].i);
+    case EXTENT_DIV:
+        v[0].i = b == 0 || b == -1 ? 0 : floor_div(a, b);
+        return b != -1 || !__builtin_sub_overflow(0, a, &v[0].i);
     case EXTENT_MOD: v[0].i = b == 0 || b == -1 ? 0 : a - floor_div(a, b) * b; return true;
     case EXTENT_NEG: return !__builtin_sub_overflow(0, a, &v[0].i);
     case EXTENT_ABS: return a >= 0 || !__builtin_sub_overflow(0, a, &v[0].i);
@@ -346,14 +353,20 @@ static int extent_arity(ExtentOp op)
 {
     switch (op) {
     case EXTENT_INT: case EXTENT_FLOAT: case EXTENT_PARAM: case EXTENT_SIZE: return 0;
-    case EXTENT_NEG: case EXTENT_ABS: case EXTENT_NOT: case EXTENT_TOFLOAT: case EXTENT_TOINT: case EXTENT_FLOOR:
+    case EXTENT_NEG:
+    case EXTENT_ABS:
+    case EXTENT_NOT:
+    case EXTENT_TOFLOAT:
+    case EXTENT_TOINT:
+    case EXTENT_FLOOR:
     case EXTENT_SQRT: return 1;
     case EXTENT_SELECT: return 3;
     default: return 2;
     }
 }
 
-bool signature_extent(const Signature *signature, const SignatureDim *dim, const int64_t *slots, int64_t *extent)
+bool signature_extent(const Signature *signature, const SignatureDim *dim, const int64_t *slots,
+                      int64_t *extent)
 {
     ExtentValue stack[EXTENT_MAX_STACK] = {{0}};
     int depth = 0;

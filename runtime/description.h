@@ -1,8 +1,8 @@
 /* Descriptions: what a launch must know, as plain data.
  *
- * A Signature is the host's view of a spec: what it must provide. A Shape is the host's view of a kernel: phases,
- * grids, tensors. Both are made from compiler objects (build.c) or from the bytes in a header that `attune build`
- * wrote, so that launching needs nothing of the compiler. */
+ * A Signature is the host's view of a spec: what it must provide. A Shape is the host's view of a kernel:
+ * phases, grids, tensors. Both are made from compiler objects (build.c) or from the bytes in a header that
+ * `attune build` wrote, so that launching needs nothing of the compiler. */
 #ifndef ATTUNE_DESCRIPTION_H
 #define ATTUNE_DESCRIPTION_H
 
@@ -11,12 +11,39 @@
 
 /* The extent of a dim in terms of params and sizes: operations on a stack, in order. */
 typedef enum ExtentOp {
-    EXTENT_INT, EXTENT_FLOAT, EXTENT_PARAM, EXTENT_SIZE, /* push: value; bits; params[value]; sizes[value] */
-    EXTENT_ADD, EXTENT_SUB, EXTENT_MUL, EXTENT_DIV, EXTENT_MOD, EXTENT_NEG, EXTENT_ABS, EXTENT_MIN, EXTENT_MAX,
-    EXTENT_LT, EXTENT_LE, EXTENT_EQ, EXTENT_NE, EXTENT_AND, EXTENT_OR, EXTENT_NOT, EXTENT_SELECT,
-    EXTENT_SHL, EXTENT_SHR,
-    EXTENT_TOFLOAT, EXTENT_TOINT, EXTENT_FLOOR, EXTENT_SQRT,
-    EXTENT_FADD, EXTENT_FSUB, EXTENT_FMUL, EXTENT_FDIV, EXTENT_FMIN, EXTENT_FMAX,
+    EXTENT_INT,
+    EXTENT_FLOAT,
+    EXTENT_PARAM,
+    EXTENT_SIZE, /* push: value; bits; params[value]; sizes[value] */
+    EXTENT_ADD,
+    EXTENT_SUB,
+    EXTENT_MUL,
+    EXTENT_DIV,
+    EXTENT_MOD,
+    EXTENT_NEG,
+    EXTENT_ABS,
+    EXTENT_MIN,
+    EXTENT_MAX,
+    EXTENT_LT,
+    EXTENT_LE,
+    EXTENT_EQ,
+    EXTENT_NE,
+    EXTENT_AND,
+    EXTENT_OR,
+    EXTENT_NOT,
+    EXTENT_SELECT,
+    EXTENT_SHL,
+    EXTENT_SHR,
+    EXTENT_TOFLOAT,
+    EXTENT_TOINT,
+    EXTENT_FLOOR,
+    EXTENT_SQRT,
+    EXTENT_FADD,
+    EXTENT_FSUB,
+    EXTENT_FMUL,
+    EXTENT_FDIV,
+    EXTENT_FMIN,
+    EXTENT_FMAX,
     EXTENT_OP_COUNT
 } ExtentOp;
 enum { EXTENT_MAX_STACK = 32 };
@@ -102,9 +129,11 @@ Description *description_unpack(const unsigned char *bytes, size_t size, AttuneE
 void description_destroy(Description *description);
 
 /* False: the stack ran over, a division by zero, an overflow. */
-bool signature_extent(const Signature *signature, const SignatureDim *dim, const int64_t *slots, int64_t *extent);
+bool signature_extent(const Signature *signature, const SignatureDim *dim, const int64_t *slots,
+                      int64_t *extent);
 /* attune_spec_input_shape (input_shape.c). */
 AttuneStatus signature_input_shape(const Signature *signature, int32_t index, const AttuneSizes *sizes,
-                                   const AttuneParam *params, int32_t param_count, int64_t *shape, AttuneError **error);
+                                   const AttuneParam *params, int32_t param_count, int64_t *shape,
+                                   AttuneError **error);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "runtime/attune.h"
 
-/* Both store a value in *error (when error is not NULL) and give `status` back. Without memory for the text the value
- * is a fixed "out of memory", which needs none. */
+/* Both store a value in *error (when error is not NULL) and give `status` back. Without memory for the text
+ * the value is a fixed "out of memory", which needs none. */
 AttuneStatus error_set(AttuneError **error, AttuneStatus status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* `json` may be NULL. */

@@ -79,7 +79,7 @@ static double now_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
-/* Progress: says so once a compilation takes more than a second, and then every five. ------------------------------- */
+/* Progress: says so once a compilation takes more than a second, and then every five. ------------------- */
 
 typedef struct Watch {
     AttuneContext *context;
@@ -138,7 +138,7 @@ static void watch_stop(Watch *watch)
     pthread_mutex_destroy(&watch->mutex);
 }
 
-/* Disk and compiler -------------------------------------------------------------------------------------------------- */
+/* Disk and compiler ------------------------------------------------------------------------------------- */
 
 static AttuneKernel *from_disk(Jit *jit, Build *build)
 {
@@ -151,7 +151,8 @@ static AttuneKernel *from_disk(Jit *jit, Build *build)
     AttuneError *error = NULL;
     AttuneKernel *made = kernel ? build_finish(build, kernel, &error) : NULL;
     if (!made)
-        context_log(jit->context, ATTUNE_LOG_WARNING, "kernel cache: an entry cannot be used (%s); compiling instead",
+        context_log(jit->context, ATTUNE_LOG_WARNING,
+                    "kernel cache: an entry cannot be used (%s); compiling instead",
                     kernel ? attune_error_message(error) : "its kernel is malformed");
     attune_error_free(error);
     return made;
@@ -185,8 +186,9 @@ static AttuneKernel *compile_and_keep(Jit *jit, Build *build, bool keep, AttuneE
     watch_stop(&watch);
     if (!kernel)
         return NULL;
-    context_log(context, ATTUNE_LOG_INFO, "compiled %s for %s, %s, d = %lld, e = %lld in %.0f ms", name, kernel->target,
-                elem_type_name(kernel->elem), (long long)kernel->D, (long long)kernel->E, now_ms() - start);
+    context_log(context, ATTUNE_LOG_INFO, "compiled %s for %s, %s, d = %lld, e = %lld in %.0f ms", name,
+                kernel->target, elem_type_name(kernel->elem), (long long)kernel->D, (long long)kernel->E,
+                now_ms() - start);
     if (keep)
         to_disk(jit, build, kernel);
     AttuneKernel *made = build_finish(build, kernel, error);
@@ -219,7 +221,8 @@ static AttuneStatus target_of(Jit *jit, const char *name, Target *target, Attune
     return status;
 }
 
-static AttuneKernel *make_kernel(Jit *jit, const AttuneSpec *spec, const AttuneKernelOptions *options, AttuneError **error)
+static AttuneKernel *make_kernel(Jit *jit, const AttuneSpec *spec, const AttuneKernelOptions *options,
+                                 AttuneError **error)
 {
     AttuneContext *context = jit->context;
     Target target;
@@ -239,9 +242,11 @@ static AttuneKernel *make_kernel(Jit *jit, const AttuneSpec *spec, const AttuneK
     if (on_disk)
         kernel = from_disk(jit, &build);
     if (!kernel && context->no_jit) {
-        error_set(error, ATTUNE_ERROR_NO_JIT, "compiling is forbidden (no_jit or ATTUNE_NO_JIT), and no cache directory has "
-                  "kernel %s: %s for %s, %s, d = %lld, e = %lld", key, build.signature->name, target.name,
-                  attune_dtype_name(options->dtype), (long long)options->d, (long long)options->e);
+        error_set(error, ATTUNE_ERROR_NO_JIT,
+                  "compiling is forbidden (no_jit or ATTUNE_NO_JIT), and no cache directory has "
+                  "kernel %s: %s for %s, %s, d = %lld, e = %lld",
+                  key, build.signature->name, target.name, attune_dtype_name(options->dtype),
+                  (long long)options->d, (long long)options->e);
     } else if (!kernel) {
         context_log(context, ATTUNE_LOG_DEBUG, "kernel cache: miss %s", key);
         if (on_disk && cache_lock(jit->cache, build.key, &lock))
@@ -261,7 +266,7 @@ static AttuneKernel *make_kernel(Jit *jit, const AttuneSpec *spec, const AttuneK
     return kernel;
 }
 
-/* Memory --------------------------------------------------------------------------------------------------------------- */
+/* Memory ------------------------------------------------------------------------------------------------ */
 
 static void append(unsigned char *key, size_t *at, const void *bytes, size_t size)
 {
@@ -296,7 +301,8 @@ static uint64_t hash_key(const unsigned char *key, size_t size)
 static JitEntry **find(Jit *jit, const unsigned char *key, size_t size, uint64_t hash)
 {
     JitEntry **link = &jit->buckets[hash % BUCKETS];
-    while (*link && !((*link)->hash == hash && (*link)->key_size == size && memcmp((*link)->key, key, size) == 0))
+    while (*link &&
+           !((*link)->hash == hash && (*link)->key_size == size && memcmp((*link)->key, key, size) == 0))
         link = &(*link)->next;
     return link;
 }
@@ -342,8 +348,8 @@ static AttuneKernel *kernel_of_key(Jit *jit, const unsigned char *key, size_t si
     return kernel;
 }
 
-AttuneKernel *attune_kernel_create(AttuneContext *context, const AttuneSpec *spec, const AttuneKernelOptions *options,
-                                   AttuneError **error)
+AttuneKernel *attune_kernel_create(AttuneContext *context, const AttuneSpec *spec,
+                                   const AttuneKernelOptions *options, AttuneError **error)
 {
     AttuneKernelOptions checked;
     if (!context) {
@@ -372,7 +378,7 @@ AttuneKernel *attune_kernel_create(AttuneContext *context, const AttuneSpec *spe
     return kernel;
 }
 
-/* The disk cache for tools --------------------------------------------------------------------------------------------- */
+/* The disk cache for tools ------------------------------------------------------------------------------ */
 
 const char *attune_cache_dir(AttuneContext *context)
 {
@@ -397,22 +403,26 @@ static AttuneStatus cache_error(const AttuneContext *context)
     return context ? ATTUNE_ERROR_MEMORY : ATTUNE_ERROR_ARGUMENT;
 }
 
-AttuneStatus attune_cache_list(AttuneContext *context, AttuneCacheVisit visit, void *user, AttuneError **error)
+AttuneStatus attune_cache_list(AttuneContext *context, AttuneCacheVisit visit, void *user,
+                               AttuneError **error)
 {
     Cache *cache = cache_of(context, error);
     return cache ? cache_visit(cache, false, visit, user, error) : cache_error(context);
 }
 
-AttuneStatus attune_cache_verify(AttuneContext *context, AttuneCacheVisit visit, void *user, AttuneError **error)
+AttuneStatus attune_cache_verify(AttuneContext *context, AttuneCacheVisit visit, void *user,
+                                 AttuneError **error)
 {
     Cache *cache = cache_of(context, error);
     return cache ? cache_visit(cache, true, visit, user, error) : cache_error(context);
 }
 
-AttuneStatus attune_cache_clear(AttuneContext *context, int64_t keep_bytes, int64_t *removed, AttuneError **error)
+AttuneStatus attune_cache_clear(AttuneContext *context, int64_t keep_bytes, int64_t *removed,
+                                AttuneError **error)
 {
     if (keep_bytes < 0)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "keep_bytes is %lld; it must not be negative", (long long)keep_bytes);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT, "keep_bytes is %lld; it must not be negative",
+                         (long long)keep_bytes);
     Cache *cache = cache_of(context, error);
     return cache ? cache_shrink(cache, keep_bytes, removed, error) : cache_error(context);
 }

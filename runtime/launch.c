@@ -47,10 +47,18 @@ void attune_kernel_info(const AttuneKernel *kernel, AttuneKernelInfo *info)
 {
     const Shape *shape = &kernel->description->shape;
     *info = (AttuneKernelInfo){
-        .name = kernel->description->signature.name, .target = shape->target, .device = kernel->backend->device,
-        .dtype = shape->dtype, .d = shape->D,
-        .e = shape->E, .phase_count = shape->phase_count, .scratch_bytes = shape->scratch_bytes,
-        .code_bytes = kernel->code_bytes, .key = kernel->key, .origin = kernel->origin, .create_ms = kernel->create_ms,
+        .name = kernel->description->signature.name,
+        .target = shape->target,
+        .device = kernel->backend->device,
+        .dtype = shape->dtype,
+        .d = shape->D,
+        .e = shape->E,
+        .phase_count = shape->phase_count,
+        .scratch_bytes = shape->scratch_bytes,
+        .code_bytes = kernel->code_bytes,
+        .key = kernel->key,
+        .origin = kernel->origin,
+        .create_ms = kernel->create_ms,
     };
     for (int a = 0; a < SPEC_MAX_RANK; a++) {
         info->block_m[a] = shape->block_m[a];
@@ -69,8 +77,10 @@ AttuneKernel *attune_kernel_from_built(AttuneContext *context, const AttuneBuilt
         return NULL;
     int phase_count = description->shape.phase_count;
     if (phase_count != built->phase_count || phase_count < 1) {
-        error_set(error, ATTUNE_ERROR_ARGUMENT, "built has %d phases, but its description has %d: the header and the object "
-                  "are not of one build", (int)built->phase_count, phase_count);
+        error_set(error, ATTUNE_ERROR_ARGUMENT,
+                  "built has %d phases, but its description has %d: the header and the object "
+                  "are not of one build",
+                  (int)built->phase_count, phase_count);
         description_destroy(description);
         return NULL;
     }
@@ -178,7 +188,8 @@ static AttuneStatus make_ready(const AttuneKernel *kernel, const Problem *p, Rea
         }
     }
     if (!fits)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "the launch needs more workspace or work items than can be counted: "
+        return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                         "the launch needs more workspace or work items than can be counted: "
                          "split it along B or H");
     return ATTUNE_OK;
 }
@@ -190,7 +201,7 @@ void ready_place(const AttuneKernel *kernel, Ready *r, uintptr_t block)
             r->slots[slot_of_tensor(t)] = (int64_t)(block + r->workspace[t]);
 }
 
-/* The host ----------------------------------------------------------------------------------------------------- */
+/* The host ---------------------------------------------------------------------------------------------- */
 
 typedef struct Work {
     AttunePhase phase;
@@ -223,7 +234,8 @@ static AttuneStatus host_run(AttuneKernel *kernel, Ready *r, void *plan, void *s
     if (total > 0) {
         block = context_block_take(context, total);
         if (!block)
-            return error_set(error, ATTUNE_ERROR_MEMORY, "out of memory: the launch needs %zu bytes of workspace", total);
+            return error_set(error, ATTUNE_ERROR_MEMORY,
+                             "out of memory: the launch needs %zu bytes of workspace", total);
     }
     ready_place(kernel, r, (uintptr_t)block);
     AttuneStatus status = ATTUNE_OK;
@@ -232,7 +244,8 @@ static AttuneStatus host_run(AttuneKernel *kernel, Ready *r, void *plan, void *s
     } else {
         for (int i = 0; i < shape->phase_count; i++) {
             Work work = {kernel->phases[i], r->slots, block + r->total, scratch_each};
-            pool_run(context->pool, work_items, &work, r->items[i], chunk_of(r->items[i], pool_threads(context->pool)));
+            pool_run(context->pool, work_items, &work, r->items[i],
+                     chunk_of(r->items[i], pool_threads(context->pool)));
         }
     }
     context_block_return(context, block);
@@ -241,13 +254,13 @@ static AttuneStatus host_run(AttuneKernel *kernel, Ready *r, void *plan, void *s
 
 static const Backend host_backend = {.device = ATTUNE_DEVICE_HOST, .run = host_run};
 
-/* Launches ------------------------------------------------------------------------------------------------------ */
+/* Launches ---------------------------------------------------------------------------------------------- */
 
 static ProblemRules rules_of(const AttuneKernel *kernel, bool without_data)
 {
     const Shape *shape = &kernel->description->shape;
-    return (ProblemRules){&kernel->description->signature, shape->dtype, shape->D, shape->E, kernel->backend->device,
-                          without_data};
+    return (ProblemRules){&kernel->description->signature, shape->dtype, shape->D, shape->E,
+                          kernel->backend->device,         without_data};
 }
 
 static void set_address(const AttuneKernel *kernel, Ready *r, TensorRole role, int index, const void *data)
@@ -260,7 +273,8 @@ static void set_address(const AttuneKernel *kernel, Ready *r, TensorRole role, i
 
 static bool nothing_to_do(const Problem *p)
 {
-    return p->slots[slot_of_size(VAR_SIZE_B)] == 0 || p->slots[slot_of_size(VAR_SIZE_H)] == 0 || p->total_q == 0;
+    return p->slots[slot_of_size(VAR_SIZE_B)] == 0 || p->slots[slot_of_size(VAR_SIZE_H)] == 0 ||
+           p->total_q == 0;
 }
 
 AttuneStatus attune_kernel_launch(AttuneKernel *kernel, const AttuneLaunch *launch, AttuneError **error)
@@ -288,7 +302,7 @@ AttuneStatus attune_kernel_launch(AttuneKernel *kernel, const AttuneLaunch *laun
     return kernel->backend->run(kernel, &r, NULL, launch->stream, error);
 }
 
-/* Plans ------------------------------------------------------------------------------------------------------- */
+/* Plans ------------------------------------------------------------------------------------------------- */
 
 struct AttunePlan {
     AttuneKernel *kernel; /* retained */
@@ -378,7 +392,9 @@ AttuneStatus attune_plan_launch(AttunePlan *plan, const AttunePlanData *data, At
         status = problem_check_data(signature->returns[kind], given, ATTUNE_F32, &p->returns[kind], error);
         set_address(plan->kernel, &r, ROLE_RETURN, kind, given);
     }
-    return status == ATTUNE_OK ? plan->kernel->backend->run(plan->kernel, &r, plan->shared, data->stream, error) : status;
+    return status == ATTUNE_OK
+               ? plan->kernel->backend->run(plan->kernel, &r, plan->shared, data->stream, error)
+               : status;
 }
 
 void attune_plan_destroy(AttunePlan *plan)

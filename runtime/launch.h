@@ -20,8 +20,8 @@ typedef struct Ready {
 /* How launches reach a kind of device. */
 typedef struct Backend {
     AttuneDeviceKind device;
-    /* Runs all phases. `ready` has the addresses of everything but workspaces, lengths as host addresses. `plan`: of
-     * plan_open, or NULL for a launch without one. */
+    /* Runs all phases. `ready` has the addresses of everything but workspaces, lengths as host addresses.
+     * `plan`: of plan_open, or NULL for a launch without one. */
     AttuneStatus (*run)(AttuneKernel *kernel, Ready *ready, void *plan, void *stream, AttuneError **error);
     /* What launches of one plan share; plan_close gets NULL too. Both NULL: nothing. */
     AttuneStatus (*plan_open)(AttuneKernel *kernel, const Ready *ready, void **plan, AttuneError **error);
@@ -34,7 +34,8 @@ struct AttuneKernel {
     Description *description;      /* owned */
     const Backend *backend;
     AttunePhase phases[PROGRAM_MAX_PHASES];
-    AttuneStatus (*interpret)(void *code, const int64_t *slots, AttuneError **error); /* all phases; NULL: `phases` are run */
+    AttuneStatus (*interpret)(void *code, const int64_t *slots,
+                              AttuneError **error); /* all phases; NULL: `phases` are run */
     void *code;                    /* what keeps the phases callable, or the interpreter's program */
     void (*code_destroy)(void *code);
     size_t code_bytes;

@@ -52,8 +52,8 @@ static const char *shape_text(const AttuneTensor *t, char *text, size_t size)
 }
 
 /* dtype, device, ndim, shape pointer and extents of any tensor. */
-static AttuneStatus check_form(const Check *c, const char *name, const AttuneTensor *t, AttuneDtype dtype, int low_ndim,
-                               int high_ndim, const char *dims)
+static AttuneStatus check_form(const Check *c, const char *name, const AttuneTensor *t, AttuneDtype dtype,
+                               int low_ndim, int high_ndim, const char *dims)
 {
     if (t->dtype != dtype)
         return fail(c, "%s has dtype %s, but must be %s: convert it%s", name, attune_dtype_name(t->dtype),
@@ -68,7 +68,8 @@ static AttuneStatus check_form(const Check *c, const char *name, const AttuneTen
                     (int)c->launch->q.device.index);
     if (t->ndim < low_ndim || t->ndim > high_ndim) {
         if (low_ndim == high_ndim)
-            return fail(c, "%s has %d dimensions, but must have %d: [%s]", name, (int)t->ndim, high_ndim, dims);
+            return fail(c, "%s has %d dimensions, but must have %d: [%s]", name, (int)t->ndim, high_ndim,
+                        dims);
         return fail(c, "%s has %d dimensions, but must have %d or %d: [%s], the first may be left out", name,
                     (int)t->ndim, low_ndim, high_ndim, dims);
     }
@@ -76,7 +77,8 @@ static AttuneStatus check_form(const Check *c, const char *name, const AttuneTen
         return fail(c, "%s.shape is NULL", name);
     for (int i = 0; i < t->ndim; i++)
         if (t->shape[i] < 0 || t->shape[i] >= MAX_POSITIONS)
-            return fail(c, "%s.shape[%d] is %lld; extents are 0 to 2^30 - 1", name, i, (long long)t->shape[i]);
+            return fail(c, "%s.shape[%d] is %lld; extents are 0 to 2^30 - 1", name, i,
+                        (long long)t->shape[i]);
     return ATTUNE_OK;
 }
 
@@ -93,8 +95,8 @@ static AttuneStatus own_strides(const Check *c, const char *name, const AttuneTe
 }
 
 /* The byte range that the view touches. */
-static AttuneStatus view_range(const Check *c, const char *name, AttuneDtype dtype, int ndim, const int64_t *extent,
-                               View *view)
+static AttuneStatus view_range(const Check *c, const char *name, AttuneDtype dtype, int ndim,
+                               const int64_t *extent, View *view)
 {
     int64_t low = 0, high = 0, bytes = attune_dtype_size(dtype);
     bool empty = false, overflow = false;
@@ -104,7 +106,8 @@ static AttuneStatus view_range(const Check *c, const char *name, AttuneDtype dty
             view->stride[i] = 0;
         int64_t reach;
         overflow |= __builtin_mul_overflow(view->stride[i], extent[i] - (extent[i] > 0), &reach);
-        overflow |= __builtin_add_overflow(reach < 0 ? low : high, overflow ? 0 : reach, reach < 0 ? &low : &high);
+        overflow |= __builtin_add_overflow(reach < 0 ? low : high, overflow ? 0 : reach,
+                                           reach < 0 ? &low : &high);
     }
     overflow |= __builtin_add_overflow(high, 1, &high);
     overflow |= __builtin_mul_overflow(low, bytes, &low);
@@ -123,14 +126,16 @@ AttuneStatus problem_check_data(const char *name, const void *data, AttuneDtype 
     if (!data && view->high > view->low)
         return error_set(error, ATTUNE_ERROR_ARGUMENT, "%s.data is NULL, but the tensor has elements", name);
     if ((uintptr_t)data % (uintptr_t)bytes != 0)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "%s.data is %p, which is not a multiple of the element size %lld: "
-                         "align the buffer", name, data, (long long)bytes);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                         "%s.data is %p, which is not a multiple of the element size %lld: "
+                         "align the buffer",
+                         name, data, (long long)bytes);
     return ATTUNE_OK;
 }
 
 /* q, k, v or o: fills the view and the extents [B, heads, rows, width] (ragged: B = 1). */
-static AttuneStatus check_rows(const Check *c, const char *name, const AttuneTensor *t, const char *const *letters,
-                               View *view, int64_t *extent)
+static AttuneStatus check_rows(const Check *c, const char *name, const AttuneTensor *t,
+                               const char *const *letters, View *view, int64_t *extent)
 {
     static const int order[2][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}}; /* kernel dim -> tensor dim */
     const int *at = order[c->launch->layout];
@@ -148,10 +153,13 @@ static AttuneStatus check_rows(const Check *c, const char *name, const AttuneTen
         view->stride[k] = d < 0 ? 0 : stride[d];
     }
     if (c->ragged && extent[0] != 1)
-        return fail(c, "%s.shape[0] is %lld, but with cu_seqlens the rows of all sequences are in one batch: [%s]",
-                    name, (long long)extent[0], dims);
+        return fail(
+            c, "%s.shape[0] is %lld, but with cu_seqlens the rows of all sequences are in one batch: [%s]",
+            name, (long long)extent[0], dims);
     if (extent[3] > 1 && view->stride[3] != 1)
-        return fail(c, "%s.strides[%d] is %lld, but the last dimension must be dense (stride 1): copy %s into a dense tensor",
+        return fail(c,
+                    "%s.strides[%d] is %lld, but the last dimension must be dense (stride 1): copy %s into a "
+                    "dense tensor",
                     name, t->ndim - 1, (long long)view->stride[3], name);
     view->data = t->data;
     TRY(view_range(c, name, t->dtype, 4, extent, view));
@@ -161,7 +169,8 @@ static AttuneStatus check_rows(const Check *c, const char *name, const AttuneTen
     return ATTUNE_OK;
 }
 
-static AttuneStatus same(const Check *c, const char *name, const char *what, int64_t have, const char *other, int64_t want)
+static AttuneStatus same(const Check *c, const char *name, const char *what, int64_t have, const char *other,
+                         int64_t want)
 {
     if (have == want)
         return ATTUNE_OK;
@@ -170,22 +179,22 @@ static AttuneStatus same(const Check *c, const char *name, const char *what, int
 }
 
 /* Lengths from 0 up to `total`; gives the longest. */
-static AttuneStatus check_lengths(const Check *c, const char *name, const int32_t *cu, int64_t total, const char *tensor,
-                                  int64_t *longest)
+static AttuneStatus check_lengths(const Check *c, const char *name, const int32_t *cu, int64_t total,
+                                  const char *tensor, int64_t *longest)
 {
     int64_t most = 0;
     if (cu[0] != 0)
         return fail(c, "%s[0] is %d; the first cumulative length must be 0", name, (int)cu[0]);
     for (int32_t b = 0; b < c->launch->sequences; b++) {
         if (cu[b + 1] < cu[b])
-            return fail(c, "%s[%d] is %d, less than %s[%d] = %d: cumulative lengths must not fall", name, (int)b + 1,
-                        (int)cu[b + 1], name, (int)b, (int)cu[b]);
+            return fail(c, "%s[%d] is %d, less than %s[%d] = %d: cumulative lengths must not fall", name,
+                        (int)b + 1, (int)cu[b + 1], name, (int)b, (int)cu[b]);
         if (cu[b + 1] - cu[b] > most)
             most = cu[b + 1] - cu[b];
     }
     if (cu[c->launch->sequences] != total)
-        return fail(c, "%s[%d] is %d, but %s has %lld rows: the last cumulative length must be their number", name,
-                    (int)c->launch->sequences, (int)cu[c->launch->sequences], tensor, (long long)total);
+        return fail(c, "%s[%d] is %d, but %s has %lld rows: the last cumulative length must be their number",
+                    name, (int)c->launch->sequences, (int)cu[c->launch->sequences], tensor, (long long)total);
     *longest = most;
     return ATTUNE_OK;
 }
@@ -199,8 +208,9 @@ static AttuneStatus check_ragged(const Check *c)
     if (l->sequences < 0)
         return fail(c, "sequences is %d; it must not be negative", (int)l->sequences);
     if (c->rules->signature->rank > 1)
-        return fail(c, "cu_seqlens are given, but '%s' runs over a grid of rank %d: ragged batches are for rank 1",
-                    c->rules->signature->name, c->rules->signature->rank);
+        return fail(
+            c, "cu_seqlens are given, but '%s' runs over a grid of rank %d: ragged batches are for rank 1",
+            c->rules->signature->name, c->rules->signature->rank);
     return ATTUNE_OK;
 }
 
@@ -214,27 +224,29 @@ static AttuneStatus check_grid(const Check *c)
     for (int side = 0; side < 2; side++) {
         const char *name = side ? "n_axis" : "m_axis", *letter = side ? "N" : "M";
         const int64_t *axis = side && !n_given && rank > 1 ? l->m_axis : axes[side];
-        int64_t *out = size_of(p, side ? VAR_SIZE_N0 : VAR_SIZE_M0), rows = *size_of(p, side ? VAR_SIZE_N : VAR_SIZE_M);
+        int64_t *out = size_of(p, side ? VAR_SIZE_N0 : VAR_SIZE_M0),
+                rows = *size_of(p, side ? VAR_SIZE_N : VAR_SIZE_M);
         int64_t product = 1;
         for (int a = 0; a < SPEC_MAX_RANK; a++) {
             if (axis[a] < 0 || axis[a] >= MAX_POSITIONS)
                 return fail(c, "%s[%d] is %lld; extents are 0 to 2^30 - 1", name, a, (long long)axis[a]);
             if (a >= rank && axis[a] > 1)
-                return fail(c, "%s[%d] is %lld, but '%s' has rank %d: leave it 0", name, a, (long long)axis[a],
-                            c->rules->signature->name, rank);
+                return fail(c, "%s[%d] is %lld, but '%s' has rank %d: leave it 0", name, a,
+                            (long long)axis[a], c->rules->signature->name, rank);
             out[a] = a < rank ? axis[a] : 1;
             if (__builtin_mul_overflow(product, out[a], &product))
                 product = INT64_MAX;
         }
         if (rank == 1) {
             if (axis[0] != 0 && axis[0] != rows)
-                return fail(c, "%s[0] is %lld, but %s is %lld: leave it 0 for rank 1", name, (long long)axis[0], letter,
-                            (long long)rows);
+                return fail(c, "%s[0] is %lld, but %s is %lld: leave it 0 for rank 1", name,
+                            (long long)axis[0], letter, (long long)rows);
             out[0] = rows;
         } else if (product != rows) {
-            return fail(c, "%s is [%lld, %lld%s%.0lld], %lld positions, but %s is %lld: the product must be %s", name,
-                        (long long)out[0], (long long)out[1], rank > 2 ? ", " : "", rank > 2 ? (long long)out[2] : 0,
-                        (long long)product, letter, (long long)rows, letter);
+            return fail(
+                c, "%s is [%lld, %lld%s%.0lld], %lld positions, but %s is %lld: the product must be %s", name,
+                (long long)out[0], (long long)out[1], rank > 2 ? ", " : "", rank > 2 ? (long long)out[2] : 0,
+                (long long)product, letter, (long long)rows, letter);
         }
     }
     return ATTUNE_OK;
@@ -255,17 +267,21 @@ static AttuneStatus check_offset(const Check *c)
             return fail(c, "offset is %lld and align is bottom-right: give one of them", (long long)offset);
         offset = n - m;
         for (int32_t b = 0; c->ragged && b < l->sequences; b++) {
-            int64_t keys = l->cu_seqlens_k[b + 1] - l->cu_seqlens_k[b], queries = l->cu_seqlens_q[b + 1] - l->cu_seqlens_q[b];
+            int64_t keys = l->cu_seqlens_k[b + 1] - l->cu_seqlens_k[b],
+                    queries = l->cu_seqlens_q[b + 1] - l->cu_seqlens_q[b];
             if (b == 0)
                 offset = keys - queries;
             if (keys - queries != offset)
-                return fail(c, "align is bottom-right, but sequence %d has %lld keys more than queries and sequence 0 has %lld:"
-                            " launch sequences of different offsets apart", (int)b, (long long)(keys - queries),
-                            (long long)offset);
+                return fail(c,
+                            "align is bottom-right, but sequence %d has %lld keys more than queries and "
+                            "sequence 0 has %lld:"
+                            " launch sequences of different offsets apart",
+                            (int)b, (long long)(keys - queries), (long long)offset);
         }
     }
     if (offset <= -MAX_POSITIONS || offset >= MAX_POSITIONS || offset + m > MAX_POSITIONS)
-        return fail(c, "offset is %lld with %lld query rows; positions are below 2^30", (long long)offset, (long long)m);
+        return fail(c, "offset is %lld with %lld query rows; positions are below 2^30", (long long)offset,
+                    (long long)m);
     *size_of(c->p, VAR_OFFSET) = offset;
     return ATTUNE_OK;
 }
@@ -282,10 +298,12 @@ static AttuneStatus check_params(const Check *c)
     for (int g = 0; g < c->launch->param_count; g++) {
         const AttuneParam *param = &c->launch->params[g];
         int i = 0;
-        while (param->name && i < s->param_count && (s->params[i].hidden || strcmp(s->params[i].name, param->name) != 0))
+        while (param->name && i < s->param_count &&
+               (s->params[i].hidden || strcmp(s->params[i].name, param->name) != 0))
             i++;
         if (!param->name || i == s->param_count)
-            return fail(c, "params[%d] is '%s', which '%s' does not have", g, param->name ? param->name : "(NULL)", s->name);
+            return fail(c, "params[%d] is '%s', which '%s' does not have", g,
+                        param->name ? param->name : "(NULL)", s->name);
         const SignatureParam *known = &s->params[i];
         if (given[i])
             return fail(c, "param '%s' is given twice", known->name);
@@ -294,16 +312,23 @@ static AttuneStatus check_params(const Check *c)
             value.f = (double)param->i;
         else if (param->type != known->type)
             return fail(c, "param '%s' is given as %s, but is %s", known->name,
-                        param->type == ATTUNE_PARAM_FLOAT ? "a float" : param->type == ATTUNE_PARAM_BOOL ? "a bool" :
-                        param->type == ATTUNE_PARAM_INT ? "an int" : "nothing known (see attune_param_int)",
-                        known->type == ATTUNE_PARAM_FLOAT ? "a float" : known->type == ATTUNE_PARAM_BOOL ? "a bool" : "an int");
+                        param->type == ATTUNE_PARAM_FLOAT  ? "a float"
+                        : param->type == ATTUNE_PARAM_BOOL ? "a bool"
+                        : param->type == ATTUNE_PARAM_INT  ? "an int"
+                                                           : "nothing known (see attune_param_int)",
+                        known->type == ATTUNE_PARAM_FLOAT  ? "a float"
+                        : known->type == ATTUNE_PARAM_BOOL ? "a bool"
+                                                           : "an int");
         else if (param->type == ATTUNE_PARAM_FLOAT)
             value.f = param->f;
         else if (param->type == ATTUNE_PARAM_BOOL && value.i != 0 && value.i != 1)
             return fail(c, "param '%s' is %lld; a bool is 0 or 1", known->name, (long long)value.i);
         if (known->constant && value.i != known->value.i)
-            return fail(c, "param '%s' is `const`: the kernel was built for another value; give it in the settings of "
-                        "attune_kernel_create", known->name);
+            return fail(
+                c,
+                "param '%s' is `const`: the kernel was built for another value; give it in the settings of "
+                "attune_kernel_create",
+                known->name);
         slot[i] = value.i;
         given[i] = true;
     }
@@ -318,15 +343,21 @@ static AttuneStatus wanted_extent(const Check *c, const char *name, const Signat
                                   const bool *bound, int64_t *want, const char **why)
 {
     static const char *const reasons[] = {
-        [ATTUNE_DIM_B] = "the batch size", [ATTUNE_DIM_H] = "the number of query heads",
-        [ATTUNE_DIM_G] = "the number of key heads", [ATTUNE_DIM_T] = "the positions, max(N, offset + M)",
-        [ATTUNE_DIM_I] = "the query rows, M", [ATTUNE_DIM_J] = "the keys, N", [ATTUNE_DIM_D] = "the width of q and k",
-        [ATTUNE_DIM_E] = "the width of v", [ATTUNE_DIM_EXTENT] = "what its extent comes to",
+        [ATTUNE_DIM_B] = "the batch size",
+        [ATTUNE_DIM_H] = "the number of query heads",
+        [ATTUNE_DIM_G] = "the number of key heads",
+        [ATTUNE_DIM_T] = "the positions, max(N, offset + M)",
+        [ATTUNE_DIM_I] = "the query rows, M",
+        [ATTUNE_DIM_J] = "the keys, N",
+        [ATTUNE_DIM_D] = "the width of q and k",
+        [ATTUNE_DIM_E] = "the width of v",
+        [ATTUNE_DIM_EXTENT] = "what its extent comes to",
         [ATTUNE_DIM_FREE] = "what the first tensor with this dim has",
     };
     const SignatureDim *dim = &input->dims[d];
     Problem *p = c->p;
-    int64_t m = *size_of(p, VAR_SIZE_M), n = *size_of(p, VAR_SIZE_N), last = m > 0 ? *size_of(p, VAR_OFFSET) + m : 0;
+    int64_t m = *size_of(p, VAR_SIZE_M), n = *size_of(p, VAR_SIZE_N),
+            last = m > 0 ? *size_of(p, VAR_OFFSET) + m : 0;
     *why = reasons[dim->kind];
     switch (dim->kind) {
     case ATTUNE_DIM_B: *want = *size_of(p, VAR_SIZE_B); break;
@@ -338,8 +369,10 @@ static AttuneStatus wanted_extent(const Check *c, const char *name, const Signat
     case ATTUNE_DIM_D: *want = c->rules->D; break;
     case ATTUNE_DIM_E: *want = c->rules->E; break;
     case ATTUNE_DIM_EXTENT:
-        if (!signature_extent(c->rules->signature, dim, p->slots, want) || *want < 0 || *want >= MAX_POSITIONS)
-            return fail(c, "the extent '%s' of input '%s' comes to no size from 0 to 2^30 - 1 with these params",
+        if (!signature_extent(c->rules->signature, dim, p->slots, want) || *want < 0 ||
+            *want >= MAX_POSITIONS)
+            return fail(c,
+                        "the extent '%s' of input '%s' comes to no size from 0 to 2^30 - 1 with these params",
                         dim->name, name);
         break;
     case ATTUNE_DIM_FREE: {
@@ -366,19 +399,21 @@ static AttuneStatus check_input(const Check *c, int index, const AttuneTensor *t
         by_position |= kind == ATTUNE_DIM_T;
         tokens |= kind == ATTUNE_DIM_T || kind == ATTUNE_DIM_I || kind == ATTUNE_DIM_J;
         if (used < sizeof dims)
-            used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%s", d ? ", " : "", input->dims[d].name);
+            used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%s", d ? ", " : "",
+                                     input->dims[d].name);
     }
     TRY(check_form(c, name, t, input->dtype, input->dim_count, input->dim_count, dims));
     TRY(own_strides(c, name, t, view->stride));
     if (by_position && *size_of(c->p, VAR_OFFSET) < 0 && *size_of(c->p, VAR_SIZE_M) > 0)
-        return fail(c, "offset is %lld, but %s is read by position and has none below 0", (long long)*size_of(c->p, VAR_OFFSET),
-                    name);
+        return fail(c, "offset is %lld, but %s is read by position and has none below 0",
+                    (long long)*size_of(c->p, VAR_OFFSET), name);
     for (int32_t b = 0; by_position && c->ragged && b < c->launch->sequences; b++) {
         int64_t keys = c->launch->cu_seqlens_k[b + 1] - c->launch->cu_seqlens_k[b];
         int64_t queries = c->launch->cu_seqlens_q[b + 1] - c->launch->cu_seqlens_q[b];
         if (queries > 0 && *size_of(c->p, VAR_OFFSET) + queries > keys)
-            return fail(c, "sequence %d has %lld keys, but its queries reach position %lld, where %s has nothing", (int)b,
-                        (long long)keys, (long long)(*size_of(c->p, VAR_OFFSET) + queries - 1), name);
+            return fail(
+                c, "sequence %d has %lld keys, but its queries reach position %lld, where %s has nothing",
+                (int)b, (long long)keys, (long long)(*size_of(c->p, VAR_OFFSET) + queries - 1), name);
     }
     for (int d = 0; d < input->dim_count; d++) {
         const SignatureDim *dim = &input->dims[d];
@@ -418,7 +453,8 @@ static AttuneStatus check_inputs(const Check *c)
         while (name && i < s->input_count && strcmp(s->inputs[i].name, name) != 0)
             i++;
         if (!name || i == s->input_count)
-            return fail(c, "inputs[%d] is '%s', which '%s' does not have", g, name ? name : "(NULL)", s->name);
+            return fail(c, "inputs[%d] is '%s', which '%s' does not have", g, name ? name : "(NULL)",
+                        s->name);
         if (by_index[i])
             return fail(c, "input '%s' is given twice", name);
         by_index[i] = &c->launch->inputs[g];
@@ -437,13 +473,15 @@ static AttuneStatus check_width(const Check *c, int64_t width)
 {
     const SignatureDim *dim = &c->rules->signature->width;
     int64_t want = c->rules->E;
-    if (dim->kind == ATTUNE_DIM_EXTENT && (!signature_extent(c->rules->signature, dim, c->p->slots, &want) || want < 1))
+    if (dim->kind == ATTUNE_DIM_EXTENT &&
+        (!signature_extent(c->rules->signature, dim, c->p->slots, &want) || want < 1))
         return fail(c, "the width of v's feature map comes to no size with these params");
     c->p->width = want;
     if (width == want)
         return ATTUNE_OK;
     return fail(c, "o has width %lld, but %s %lld", (long long)width,
-                dim->kind == ATTUNE_DIM_E ? "the kernel was created for e =" : "v's feature map has width", (long long)want);
+                dim->kind == ATTUNE_DIM_E ? "the kernel was created for e =" : "v's feature map has width",
+                (long long)want);
 }
 
 static AttuneStatus check_returns(const Check *c)
@@ -458,15 +496,16 @@ static AttuneStatus check_returns(const Check *c)
         while (given->name && kind < RETURN_KIND_COUNT && strcmp(s->returns[kind], given->name) != 0)
             kind++;
         if (!given->name || !given->name[0] || kind == RETURN_KIND_COUNT)
-            return fail(c, "returns[%d] is '%s', which '%s' does not return: add it to the spec's `return`", g,
-                        given->name ? given->name : "(NULL)", s->name);
+            return fail(c, "returns[%d] is '%s', which '%s' does not return: add it to the spec's `return`",
+                        g, given->name ? given->name : "(NULL)", s->name);
         if (p->has_return[kind])
             return fail(c, "return '%s' is given twice", given->name);
         char name[64], shape[160];
         snprintf(name, sizeof name, "return '%s'", given->name);
         const AttuneTensor *t = &given->tensor;
         TRY(check_form(c, name, t, ATTUNE_F32, c->ragged ? 2 : 3, 3, c->ragged ? "1, H, total" : "B, H, M"));
-        int64_t want[3] = {c->ragged ? 1 : *size_of(p, VAR_SIZE_B), *size_of(p, VAR_SIZE_H), p->total_q}, stride[3];
+        int64_t want[3] = {c->ragged ? 1 : *size_of(p, VAR_SIZE_B), *size_of(p, VAR_SIZE_H), p->total_q},
+                stride[3];
         TRY(own_strides(c, name, t, stride));
         View *view = &p->returns[kind];
         for (int k = 0; k < 3; k++) {
@@ -474,8 +513,8 @@ static AttuneStatus check_returns(const Check *c)
             view->stride[k] = d < 0 ? 0 : stride[d];
             if (d >= 0 && t->shape[d] != want[k])
                 return fail(c, "%s has shape [%s], but must be [%lld, %lld, %lld] (%s)", name,
-                            shape_text(t, shape, sizeof shape), (long long)want[0], (long long)want[1], (long long)want[2],
-                            c->ragged ? "1, H, total" : "B, H, M");
+                            shape_text(t, shape, sizeof shape), (long long)want[0], (long long)want[1],
+                            (long long)want[2], c->ragged ? "1, H, total" : "B, H, M");
         }
         view->data = t->data;
         TRY(view_range(c, name, t->dtype, 3, want, view));
@@ -487,8 +526,10 @@ static AttuneStatus check_returns(const Check *c)
     return ATTUNE_OK;
 }
 
-/* Elements of a written view must have addresses of their own: each stride must step over all smaller dims. */
-static AttuneStatus check_distinct(const Check *c, const char *name, const View *view, const int64_t *extent, int ndim)
+/* Elements of a written view must have addresses of their own: each stride must step over all smaller dims.
+ */
+static AttuneStatus check_distinct(const Check *c, const char *name, const View *view, const int64_t *extent,
+                                   int ndim)
 {
     int64_t reach = 0;
     bool used[SPEC_MAX_DIMS] = {false};
@@ -501,8 +542,11 @@ static AttuneStatus check_distinct(const Check *c, const char *name, const View 
             break;
         used[next] = true;
         if (llabs(view->stride[next]) <= reach)
-            return fail(c, "%s is written, but its strides give several elements one address (stride %lld): use a dense "
-                        "tensor", name, (long long)view->stride[next]);
+            return fail(
+                c,
+                "%s is written, but its strides give several elements one address (stride %lld): use a dense "
+                "tensor",
+                name, (long long)view->stride[next]);
         reach += (extent[next] - 1) * llabs(view->stride[next]);
     }
     return ATTUNE_OK;
@@ -511,7 +555,8 @@ static AttuneStatus check_distinct(const Check *c, const char *name, const View 
 static bool overlap(const View *a, const View *b)
 {
     const char *x = a->data, *y = b->data;
-    return x && y && a->high > a->low && b->high > b->low && x + a->low < y + b->high && y + b->low < x + a->high;
+    return x && y && a->high > a->low && b->high > b->low && x + a->low < y + b->high &&
+           y + b->low < x + a->high;
 }
 
 static AttuneStatus check_written(const Check *c)
@@ -541,12 +586,14 @@ static AttuneStatus check_written(const Check *c)
         for (int x = 0; x < w; x++)
             other = overlap(written[w], written[x]) ? names[x] : other;
         if (other)
-            return fail(c, "the memory of %s overlaps that of %s: give %s memory of its own", names[w], other, names[w]);
+            return fail(c, "the memory of %s overlaps that of %s: give %s memory of its own", names[w], other,
+                        names[w]);
     }
     return ATTUNE_OK;
 }
 
-AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch, Problem *problem, AttuneError **error)
+AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch, Problem *problem,
+                           AttuneError **error)
 {
     Check check = {.rules = rules, .launch = launch, .p = problem, .error = error};
     Check *c = &check;
@@ -571,12 +618,14 @@ AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch
     TRY(check_rows(c, "o", &launch->o, letters_o, &p->o, o));
 
     if (q[3] != rules->D)
-        return fail(c, "q has width %lld, but the kernel was created for d = %lld", (long long)q[3], (long long)rules->D);
+        return fail(c, "q has width %lld, but the kernel was created for d = %lld", (long long)q[3],
+                    (long long)rules->D);
     TRY(same(c, "k", "width", k[3], "q", q[3]));
     TRY(same(c, "k", "batch size", k[0], "q", q[0]));
     if (p->has_v) {
         if (v[3] != rules->E)
-            return fail(c, "v has width %lld, but the kernel was created for e = %lld", (long long)v[3], (long long)rules->E);
+            return fail(c, "v has width %lld, but the kernel was created for e = %lld", (long long)v[3],
+                        (long long)rules->E);
         TRY(same(c, "v", "batch size", v[0], "k", k[0]));
         TRY(same(c, "v", "head count", v[1], "k", k[1]));
         TRY(same(c, "v", "row count", v[2], "k", k[2]));
@@ -585,8 +634,10 @@ AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch
     TRY(same(c, "o", "head count", o[1], "q", q[1]));
     TRY(same(c, "o", "row count", o[2], "q", q[2]));
     if (q[1] > 0 && (k[1] == 0 || q[1] % k[1] != 0))
-        return fail(c, "q has %lld heads and k has %lld: the number of key heads must divide the number of query heads",
-                    (long long)q[1], (long long)k[1]);
+        return fail(
+            c,
+            "q has %lld heads and k has %lld: the number of key heads must divide the number of query heads",
+            (long long)q[1], (long long)k[1]);
 
     p->device = launch->q.device.index;
     p->total_q = q[2];

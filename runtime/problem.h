@@ -4,8 +4,8 @@
 
 #include "runtime/description.h"
 
-/* A tensor in the order that kernels index it: q, k, v, o [B, H or G, rows, width], returns [B, H, M], inputs as
- * their dims say. Dims of extent 1, and the batch dim of packed rows, have stride 0. */
+/* A tensor in the order that kernels index it: q, k, v, o [B, H or G, rows, width], returns [B, H, M], inputs
+ * as their dims say. Dims of extent 1, and the batch dim of packed rows, have stride 0. */
 typedef struct View {
     void *data;
     int64_t stride[SPEC_MAX_DIMS];
@@ -33,8 +33,10 @@ typedef struct ProblemRules {
     bool without_data; /* NULL data and overlaps are not complained about: plans */
 } ProblemRules;
 
-/* Every check of attune_kernel_launch. The message names the argument, its value, the limit and what to do. */
-AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch, Problem *problem, AttuneError **error);
+/* Every check of attune_kernel_launch. The message names the argument, its value, the limit and what to do.
+ */
+AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch, Problem *problem,
+                           AttuneError **error);
 /* What every launch checks: address given and aligned. `empty`: no element is touched. */
 AttuneStatus problem_check_data(const char *name, const void *data, AttuneDtype dtype, const View *view,
                                 AttuneError **error);

@@ -32,10 +32,18 @@ static void fill_reference(Referee *r, ElemType elem)
     RefProblem *ref = &r->ref;
     bool ragged = slots[SLOT_CU_Q] != 0;
     *ref = (RefProblem){
-        .B = slots[slot_of_size(VAR_SIZE_B)], .H = slots[slot_of_size(VAR_SIZE_H)], .G = slots[slot_of_size(VAR_SIZE_G)],
-        .M = p->total_q, .N = p->total_k, .D = slots[slot_of_size(VAR_SIZE_D)], .E = slots[slot_of_size(VAR_SIZE_E)],
-        .offset = slots[slot_of_size(VAR_OFFSET)], .cu_q = (const int32_t *)(intptr_t)slots[SLOT_CU_Q],
-        .cu_k = (const int32_t *)(intptr_t)slots[SLOT_CU_K], .q = ref_tensor(&p->q, elem), .k = ref_tensor(&p->k, elem),
+        .B = slots[slot_of_size(VAR_SIZE_B)],
+        .H = slots[slot_of_size(VAR_SIZE_H)],
+        .G = slots[slot_of_size(VAR_SIZE_G)],
+        .M = p->total_q,
+        .N = p->total_k,
+        .D = slots[slot_of_size(VAR_SIZE_D)],
+        .E = slots[slot_of_size(VAR_SIZE_E)],
+        .offset = slots[slot_of_size(VAR_OFFSET)],
+        .cu_q = (const int32_t *)(intptr_t)slots[SLOT_CU_Q],
+        .cu_k = (const int32_t *)(intptr_t)slots[SLOT_CU_K],
+        .q = ref_tensor(&p->q, elem),
+        .k = ref_tensor(&p->k, elem),
         .v = ref_tensor(&p->v, elem),
     };
     for (int a = 0; a < SPEC_MAX_RANK; a++) {
@@ -70,7 +78,8 @@ static AttuneStatus referee_open(Referee *r, const AttuneSpec *spec, const Attun
     return status;
 }
 
-static AttuneStatus run(const Referee *r, bool exact, int64_t rows, double *o, double *lse, double *max, AttuneError **error)
+static AttuneStatus run(const Referee *r, bool exact, int64_t rows, double *o, double *lse, double *max,
+                        AttuneError **error)
 {
     RefResult result = {.o = o};
     result.returns[RETURN_LSE] = lse;
@@ -80,8 +89,9 @@ static AttuneStatus run(const Referee *r, bool exact, int64_t rows, double *o, d
     return ATTUNE_OK;
 }
 
-AttuneStatus attune_reference(const AttuneSpec *spec, const AttuneKernelOptions *options, const AttuneLaunch *launch,
-                              int64_t rows, double *o, double *lse, AttuneError **error)
+AttuneStatus attune_reference(const AttuneSpec *spec, const AttuneKernelOptions *options,
+                              const AttuneLaunch *launch, int64_t rows, double *o, double *lse,
+                              AttuneError **error)
 {
     Referee r = {.spec = NULL};
     AttuneStatus status = referee_open(&r, spec, options, launch, error);
@@ -91,7 +101,7 @@ AttuneStatus attune_reference(const AttuneSpec *spec, const AttuneKernelOptions 
     return status;
 }
 
-/* Comparing ------------------------------------------------------------------------------------------------------- */
+/* Comparing --------------------------------------------------------------------------------------------- */
 
 static double load(const void *data, ElemType type, int64_t index)
 {
@@ -106,8 +116,9 @@ static double load(const void *data, ElemType type, int64_t index)
         return value;
     }
     int exponent = half >> 10 & 31, fraction = half & 1023;
-    double magnitude = exponent == 0 ? ldexp(fraction, -24)
-                       : exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY) : ldexp(1024 + fraction, exponent - 25);
+    double magnitude = exponent == 0    ? ldexp(fraction, -24)
+                       : exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
+                                        : ldexp(1024 + fraction, exponent - 25);
     return half >> 15 ? -magnitude : magnitude;
 }
 
@@ -174,8 +185,8 @@ static void compare_rows(Comparison *c, int64_t rows)
     }
 }
 
-/* 2x the plain run's largest error and 1.1x its RMSE. Where a plain run happens to be exact, the last digit of the
- * largest value stays allowed. */
+/* 2x the plain run's largest error and 1.1x its RMSE. Where a plain run happens to be exact, the last digit
+ * of the largest value stays allowed. */
 static void judge(const Comparison *c, int64_t count)
 {
     AttuneCheck *check = c->check;
@@ -195,8 +206,8 @@ static void judge(const Comparison *c, int64_t count)
                     check->wrong_empty_rows == 0 && check->lse_error <= 1e-3;
 }
 
-AttuneStatus attune_check(const AttuneSpec *spec, const AttuneKernelOptions *options, const AttuneLaunch *launch, int64_t rows,
-                          AttuneCheck *check, AttuneError **error)
+AttuneStatus attune_check(const AttuneSpec *spec, const AttuneKernelOptions *options,
+                          const AttuneLaunch *launch, int64_t rows, AttuneCheck *check, AttuneError **error)
 {
     if (!check)
         return error_set(error, ATTUNE_ERROR_ARGUMENT, "check is NULL");

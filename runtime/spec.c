@@ -43,7 +43,7 @@ bool spec_elem(AttuneDtype dtype, ElemType *type)
     return false;
 }
 
-/* Messages ------------------------------------------------------------------------------------------------------ */
+/* Messages ---------------------------------------------------------------------------------------------- */
 
 typedef struct DiagTexts {
     const Diag *diag;
@@ -75,7 +75,7 @@ AttuneStatus spec_diag_error(AttuneError **error, AttuneStatus status, const Dia
     return status;
 }
 
-/* Extents as steps ----------------------------------------------------------------------------------------------- */
+/* Extents as steps -------------------------------------------------------------------------------------- */
 
 typedef struct Flatten {
     Arena *arena;
@@ -155,7 +155,7 @@ static void flatten(Flatten *f, const Expr *e)
     }
 }
 
-/* Signatures ------------------------------------------------------------------------------------------------------ */
+/* Signatures -------------------------------------------------------------------------------------------- */
 
 static AttuneParamType param_type(ExprType type)
 {
@@ -170,8 +170,10 @@ static bool signature_steps(Flatten *f, Diag *diag, Span span, const Expr *exten
     to->step_count = f->signature->step_count - to->step;
     if (!f->bad && f->most <= EXTENT_MAX_STACK - 3)
         return true;
-    diag_error(diag, span, "extent-too-complex", "the extent '%s' is more than a launch can compute; use + - * / %% min max "
-               "and comparisons of params and sizes", to->name);
+    diag_error(diag, span, "extent-too-complex",
+               "the extent '%s' is more than a launch can compute; use + - * / %% min max "
+               "and comparisons of params and sizes",
+               to->name);
     return false;
 }
 
@@ -207,9 +209,12 @@ bool spec_signature(Arena *arena, Diag *diag, const Spec *spec, Signature *signa
         signature->returns[r] = spec->returns[r] ? return_kind_name((ReturnKind)r) : "";
     for (int i = 0; i < spec->param_count; i++) {
         const SpecParam *param = &spec->params[i];
-        signature->params[i] = (SignatureParam){.name = param->name ? param->name : "", .type = param_type(param->type),
-            .constant = param->constant, .hidden = param->hidden, .has_default = param->has_default,
-            .value.i = param->value.i};
+        signature->params[i] = (SignatureParam){.name = param->name ? param->name : "",
+                                                .type = param_type(param->type),
+                                                .constant = param->constant,
+                                                .hidden = param->hidden,
+                                                .has_default = param->has_default,
+                                                .value.i = param->value.i};
     }
     Flatten f = {.arena = arena, .signature = signature};
     for (int i = 0; i < spec->input_count; i++)
@@ -223,14 +228,15 @@ bool spec_signature(Arena *arena, Diag *diag, const Spec *spec, Signature *signa
     return signature_steps(&f, diag, spec->feature_v.span, width, &signature->width);
 }
 
-/* Opening --------------------------------------------------------------------------------------------------------- */
+/* Opening ----------------------------------------------------------------------------------------------- */
 
 typedef struct Resolver {
     const AttuneSpec *spec;
     AttuneSpec *recording; /* the spec itself while it is opened for the first time, then NULL */
 } Resolver;
 
-static bool resolve(void *user, Arena *arena, const char *importer, const char *path, DslText *found, const char **why)
+static bool resolve(void *user, Arena *arena, const char *importer, const char *path, DslText *found,
+                    const char **why)
 {
     Resolver *resolver = user;
     for (const ImportRecord *r = resolver->spec->imports; r; r = r->next) {
@@ -254,8 +260,8 @@ static bool resolve(void *user, Arena *arena, const char *importer, const char *
     return record->found;
 }
 
-static Spec *open_spec(const AttuneSpec *spec, AttuneSpec *recording, const AttuneSetting *settings, int setting_count,
-                       Arena *arena, Diag **diag)
+static Spec *open_spec(const AttuneSpec *spec, AttuneSpec *recording, const AttuneSetting *settings,
+                       int setting_count, Arena *arena, Diag **diag)
 {
     Resolver resolver = {spec, recording};
     DslOptions options = {.resolve = resolve, .user = &resolver};
@@ -277,7 +283,8 @@ static Spec *open_spec(const AttuneSpec *spec, AttuneSpec *recording, const Attu
     return check_spec(arena, *diag, ast, spec->name, all, count);
 }
 
-Spec *spec_reopen(const AttuneSpec *spec, const AttuneSetting *settings, int setting_count, Arena *arena, Diag **diag)
+Spec *spec_reopen(const AttuneSpec *spec, const AttuneSetting *settings, int setting_count, Arena *arena,
+                  Diag **diag)
 {
     return open_spec(spec, NULL, settings, setting_count, arena, diag);
 }
@@ -289,8 +296,8 @@ static void make_info(AttuneSpec *spec)
     spec->params = ARENA_ARRAY(spec->arena, AttuneParamInfo, (size_t)s->param_count + 1);
     for (int i = 0; i < s->input_count; i++) {
         const SignatureInput *input = &s->inputs[i];
-        spec->inputs[i] = (AttuneInputInfo){.name = input->name, .dtype = input->dtype, .learned = input->learned,
-                                            .ndim = input->dim_count};
+        spec->inputs[i] = (AttuneInputInfo){
+            .name = input->name, .dtype = input->dtype, .learned = input->learned, .ndim = input->dim_count};
         for (int d = 0; d < input->dim_count; d++)
             spec->inputs[i].dims[d] = (AttuneDim){input->dims[d].kind, input->dims[d].name};
     }
@@ -331,9 +338,12 @@ static bool copy_options(Opening *o)
     AttuneSpec *spec = o->spec;
     Arena *arena = spec->arena;
     const AttuneSpecOptions *options = o->options;
-    const char *what = options->setting_count < 0 || (options->setting_count > 0 && !options->settings) ? "settings"
-                       : options->import_dir_count < 0 || (options->import_dir_count > 0 && !options->import_dirs)
-                             ? "import_dirs" : NULL;
+    const char *what = options->setting_count < 0 || (options->setting_count > 0 && !options->settings)
+                           ? "settings"
+                       : options->import_dir_count < 0 ||
+                               (options->import_dir_count > 0 && !options->import_dirs)
+                           ? "import_dirs"
+                           : NULL;
     for (int i = 0; !what && i < options->setting_count; i++)
         if (!options->settings[i].name || !options->settings[i].value)
             what = "a name or value of settings";
@@ -390,7 +400,8 @@ static void opening_run(void *user)
         char *text;
         const char *why = NULL;
         if (!dsl_read_file(arena, o->path, &text, &spec->length, &why)) {
-            o->status = error_set(o->error, ATTUNE_ERROR_IO, "cannot read %s: %s", o->path, why ? why : "no reason is known");
+            o->status = error_set(o->error, ATTUNE_ERROR_IO, "cannot read %s: %s", o->path,
+                                  why ? why : "no reason is known");
             return;
         }
         spec->text = text;
@@ -447,14 +458,16 @@ AttuneSpec *attune_spec_from_file(const char *path, const AttuneSpecOptions *opt
     return spec_open(&(Opening){.path = path, .options = options, .error = error});
 }
 
-AttuneSpec *attune_spec_from_text(const char *text, size_t length, const AttuneSpecOptions *options, AttuneError **error)
+AttuneSpec *attune_spec_from_text(const char *text, size_t length, const AttuneSpecOptions *options,
+                                  AttuneError **error)
 {
     if (!text) {
         error_set(error, ATTUNE_ERROR_ARGUMENT, "text is NULL");
         return NULL;
     }
     if (length > DSL_MAX_BYTES) {
-        error_set(error, ATTUNE_ERROR_ARGUMENT, "length is %zu; a spec has at most %d bytes", length, DSL_MAX_BYTES);
+        error_set(error, ATTUNE_ERROR_ARGUMENT, "length is %zu; a spec has at most %d bytes", length,
+                  DSL_MAX_BYTES);
         return NULL;
     }
     return spec_open(&(Opening){.text = text, .length = length, .options = options, .error = error});
@@ -481,8 +494,8 @@ void attune_spec_info(const AttuneSpec *spec, AttuneSpecInfo *info)
 }
 
 AttuneStatus attune_spec_input_shape(const AttuneSpec *spec, int32_t index, const AttuneSizes *sizes,
-                                     const AttuneParam *params, int32_t param_count, int64_t shape[ATTUNE_MAX_DIMS],
-                                     AttuneError **error)
+                                     const AttuneParam *params, int32_t param_count,
+                                     int64_t shape[ATTUNE_MAX_DIMS], AttuneError **error)
 {
     return signature_input_shape(&spec->signature, index, sizes, params, param_count, shape, error);
 }

@@ -1,4 +1,5 @@
-/* AttuneSpec: a checked spec, its text and all that it imported. Internal to spec.c, build.c, jit.c, reference.c. */
+/* AttuneSpec: a checked spec, its text and all that it imported. Internal to spec.c, build.c, jit.c,
+ * reference.c. */
 #ifndef ATTUNE_RUNTIME_SPEC_H
 #define ATTUNE_RUNTIME_SPEC_H
 
@@ -36,9 +37,10 @@ struct AttuneSpec {
 /* Runs body(user) with the arena armed. False: it ran out of memory. */
 bool spec_guard(Arena *arena, void (*body)(void *user), void *user);
 
-/* Parses and checks the spec's text again in another arena, with `settings` over the spec's own. NULL with messages in
- * *diag. Inside a guard of the arena. */
-Spec *spec_reopen(const AttuneSpec *spec, const AttuneSetting *settings, int setting_count, Arena *arena, Diag **diag);
+/* Parses and checks the spec's text again in another arena, with `settings` over the spec's own. NULL with
+ * messages in *diag. Inside a guard of the arena. */
+Spec *spec_reopen(const AttuneSpec *spec, const AttuneSetting *settings, int setting_count, Arena *arena,
+                  Diag **diag);
 /* The host's view. False with a message in the diag. Inside a guard; strings stay with the Spec. */
 bool spec_signature(Arena *arena, Diag *diag, const Spec *spec, Signature *signature);
 /* `status` with the diag's messages as text and JSON; ATTUNE_ERROR_MEMORY when that is what they say. */

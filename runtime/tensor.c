@@ -1,7 +1,7 @@
 /* Element types and DLPack.
  *
- * The structs below declare the DLPack 1.x binary interface (DLTensor is the same since 0.2), so that no header of it
- * is needed to build or use Attune. */
+ * The structs below declare the DLPack 1.x binary interface (DLTensor is the same since 0.2), so that no
+ * header of it is needed to build or use Attune. */
 #include "runtime/attune.h"
 #include "runtime/error.h"
 
@@ -76,21 +76,25 @@ AttuneStatus attune_tensor_from_dlpack(const void *dl_tensor, AttuneTensor *tens
     if (dl->device.type == DL_CUDA || dl->device.type == DL_CUDA_MANAGED)
         device = (AttuneDevice){ATTUNE_DEVICE_CUDA, dl->device.id};
     else if (dl->device.type != DL_CPU && dl->device.type != DL_CUDA_HOST)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "the DLPack tensor is on device type %d; known are 1 (host), "
-                         "3 (pinned host), 2 and 13 (CUDA): copy it to one of these", (int)dl->device.type);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                         "the DLPack tensor is on device type %d; known are 1 (host), "
+                         "3 (pinned host), 2 and 13 (CUDA): copy it to one of these",
+                         (int)dl->device.type);
     if (dl->ndim < 0 || dl->ndim > ATTUNE_MAX_DIMS)
         return error_set(error, ATTUNE_ERROR_ARGUMENT, "the DLPack tensor has %d dimensions; the limit is %d",
                          (int)dl->ndim, ATTUNE_MAX_DIMS);
     if (dl->dtype.lanes != 1)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "the DLPack tensor has %d lanes an element; only 1 is known",
-                         (int)dl->dtype.lanes);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                         "the DLPack tensor has %d lanes an element; only 1 is known", (int)dl->dtype.lanes);
     AttuneDtype dtype = ATTUNE_DTYPE_NONE;
     for (int d = ATTUNE_F32; d < ATTUNE_DTYPE_COUNT; d++)
         if (dtypes[d].dl_code == dl->dtype.code && dtypes[d].dl_bits == dl->dtype.bits)
             dtype = (AttuneDtype)d;
     if (dtype == ATTUNE_DTYPE_NONE)
-        return error_set(error, ATTUNE_ERROR_ARGUMENT, "the DLPack tensor's type (code %d, %d bits) is none of f32, "
-                         "bf16, f16, i32, i64, bool", (int)dl->dtype.code, (int)dl->dtype.bits);
+        return error_set(error, ATTUNE_ERROR_ARGUMENT,
+                         "the DLPack tensor's type (code %d, %d bits) is none of f32, "
+                         "bf16, f16, i32, i64, bool",
+                         (int)dl->dtype.code, (int)dl->dtype.bits);
     *tensor = (AttuneTensor){
         .data = dl->data ? (char *)dl->data + dl->byte_offset : NULL,
         .dtype = dtype, .ndim = dl->ndim, .shape = dl->shape, .strides = dl->strides, .device = device,
@@ -98,7 +102,8 @@ AttuneStatus attune_tensor_from_dlpack(const void *dl_tensor, AttuneTensor *tens
     return ATTUNE_OK;
 }
 
-AttuneStatus attune_tensor_from_dlpack_versioned(const void *managed, AttuneTensor *tensor, AttuneError **error)
+AttuneStatus attune_tensor_from_dlpack_versioned(const void *managed, AttuneTensor *tensor,
+                                                 AttuneError **error)
 {
     const DlManagedVersioned *dl = managed;
     if (!dl)

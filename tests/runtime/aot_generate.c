@@ -19,10 +19,14 @@ static const Row rows[] = {
      "    score s * scale * default + slope[h] + table[i - j]\n"
      "    return lse }",
      ATTUNE_F32, 16, 8},
-    {"aot_grid", "attention grid over (y, x) { param const r: int = 1  mask abs(i.y - j.y) <= r and abs(i.x - j.x) <= r }", ATTUNE_BF16, 8, 8},
+    {"aot_grid",
+     "attention grid over (y, x) { param const r: int = 1  mask abs(i.y - j.y) <= r and abs(i.x - j.x) <= r "
+     "}",
+     ATTUNE_BF16, 8, 8},
 };
 
-static bool write_bytes(const char *directory, const char *symbol, const char *ending, const void *bytes, size_t size)
+static bool write_bytes(const char *directory, const char *symbol, const char *ending, const void *bytes,
+                        size_t size)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%s.%s", directory, symbol, ending);
@@ -36,8 +40,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc == 2 && i < sizeof rows / sizeof rows[0]; i++) {
         AttuneError *error = NULL;
         AttuneSpec *spec = attune_spec_from_text(rows[i].text, strlen(rows[i].text), NULL, &error);
-        const AttuneBuildOptions options = {.kernel = {.target = "cpu:x86-64-v3", .dtype = rows[i].dtype, .d = rows[i].d, .e = rows[i].e},
-                                            .symbol = rows[i].symbol};
+        const AttuneBuildOptions options = {
+            .kernel = {.target = "cpu:x86-64-v3", .dtype = rows[i].dtype, .d = rows[i].d, .e = rows[i].e},
+            .symbol = rows[i].symbol};
         AttuneBuild *build = spec ? attune_build(spec, &options, &error) : NULL;
         if (!build || !write_bytes(argv[1], rows[i].symbol, "o", build->object, build->object_size) ||
             !write_bytes(argv[1], rows[i].symbol, "h", build->header, strlen(build->header)) ||

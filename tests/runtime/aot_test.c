@@ -16,7 +16,8 @@ static float value(uint32_t *seed)
 static void test_local(void)
 {
     enum { B = 2, H = 4, G = 2, M = 37, N = 41, D = 16, E = 8, W = 6 };
-    static float q[B * H * M * D], k[B * G * N * D], v[B * G * N * E], o[B * H * M * E], lse[B * H * M], slope[H], table[2 * W + 1];
+    static float q[B * H * M * D], k[B * G * N * D], v[B * G * N * E], o[B * H * M * E], lse[B * H * M],
+        slope[H], table[2 * W + 1];
     static int32_t class[B * (N + 9)];
     uint32_t seed = 3;
     for (int i = 0; i < B * H * M * D; i++)
@@ -68,7 +69,8 @@ static void test_local(void)
                         continue;
                     double s = 0;
                     for (int c = 0; c < D; c++)
-                        s += (double)q[((b * H + h) * M + m) * D + c] * (double)k[((b * G + g) * N + j) * D + c];
+                        s += (double)q[((b * H + h) * M + m) * D + c] *
+                             (double)k[((b * G + g) * N + j) * D + c];
                     double w = exp(s * 0.25 * 2.5 + (double)slope[h] + (double)table[i - j]);
                     sum += w;
                     for (int c = 0; c < E; c++)

@@ -7,18 +7,20 @@
 
 #include "fixture.h"
 
-/* Errors and names ------------------------------------------------------------------------------------------------- */
+/* Errors and names -------------------------------------------------------------------------------------- */
 
 static void test_names(void)
 {
     for (int s = ATTUNE_OK; s < ATTUNE_STATUS_COUNT; s++) {
         CU_ASSERT_STRING_NOT_EQUAL(attune_status_name((AttuneStatus)s), "unknown");
         for (int t = 0; t < s; t++)
-            CU_ASSERT_STRING_NOT_EQUAL(attune_status_name((AttuneStatus)s), attune_status_name((AttuneStatus)t));
+            CU_ASSERT_STRING_NOT_EQUAL(attune_status_name((AttuneStatus)s),
+                                       attune_status_name((AttuneStatus)t));
     }
     CU_ASSERT_STRING_EQUAL(attune_status_name(ATTUNE_STATUS_COUNT), "unknown");
     CU_ASSERT_STRING_EQUAL(attune_status_name((AttuneStatus)-1), "unknown");
-    CU_ASSERT_EQUAL(attune_version(), ATTUNE_VERSION_MAJOR * 10000 + ATTUNE_VERSION_MINOR * 100 + ATTUNE_VERSION_PATCH);
+    CU_ASSERT_EQUAL(attune_version(),
+                    ATTUNE_VERSION_MAJOR * 10000 + ATTUNE_VERSION_MINOR * 100 + ATTUNE_VERSION_PATCH);
     char text[32];
     snprintf(text, sizeof text, "%d.%d.%d", ATTUNE_VERSION_MAJOR, ATTUNE_VERSION_MINOR, ATTUNE_VERSION_PATCH);
     CU_ASSERT_STRING_EQUAL(attune_version_string(), text);
@@ -36,10 +38,12 @@ static void test_dtypes(void)
         AttuneDtype dtype;
         int64_t size;
     } rows[] = {
-        {"f32", ATTUNE_F32, 4}, {"fp32", ATTUNE_F32, 4}, {"Float32", ATTUNE_F32, 4}, {"bf16", ATTUNE_BF16, 2}, {"bfloat16", ATTUNE_BF16, 2},
-        {"f16", ATTUNE_F16, 2}, {"half", ATTUNE_F16, 2}, {"float16", ATTUNE_F16, 2}, {"i32", ATTUNE_I32, 4}, {"int32", ATTUNE_I32, 4},
-        {"i64", ATTUNE_I64, 8}, {"int64", ATTUNE_I64, 8}, {"bool", ATTUNE_BOOL, 1}, {"f64", ATTUNE_DTYPE_NONE, 0},
-        {"none", ATTUNE_DTYPE_NONE, 0}, {"", ATTUNE_DTYPE_NONE, 0},
+        {"f32", ATTUNE_F32, 4},     {"fp32", ATTUNE_F32, 4},       {"Float32", ATTUNE_F32, 4},
+        {"bf16", ATTUNE_BF16, 2},   {"bfloat16", ATTUNE_BF16, 2},  {"f16", ATTUNE_F16, 2},
+        {"half", ATTUNE_F16, 2},    {"float16", ATTUNE_F16, 2},    {"i32", ATTUNE_I32, 4},
+        {"int32", ATTUNE_I32, 4},   {"i64", ATTUNE_I64, 8},        {"int64", ATTUNE_I64, 8},
+        {"bool", ATTUNE_BOOL, 1},   {"f64", ATTUNE_DTYPE_NONE, 0}, {"none", ATTUNE_DTYPE_NONE, 0},
+        {"", ATTUNE_DTYPE_NONE, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         CU_ASSERT_EQUAL(attune_dtype_parse(rows[i].name), rows[i].dtype);
@@ -51,12 +55,25 @@ static void test_dtypes(void)
     CU_ASSERT_EQUAL(attune_dtype_size((AttuneDtype)99), 0);
 }
 
-/* DLPack: structs as another library would declare them -------------------------------------------------------------- */
+/* DLPack: structs as another library would declare them ------------------------------------------------- */
 
 typedef struct { int32_t type, id; } DlDevice;
 typedef struct { uint8_t code, bits; uint16_t lanes; } DlType;
-typedef struct { void *data; DlDevice device; int32_t ndim; DlType dtype; int64_t *shape, *strides; uint64_t byte_offset; } DlTensor;
-typedef struct DlManaged { uint32_t major, minor; void *context; void (*deleter)(struct DlManaged *); uint64_t flags; DlTensor tensor; } DlManaged;
+typedef struct {
+    void *data;
+    DlDevice device;
+    int32_t ndim;
+    DlType dtype;
+    int64_t *shape, *strides;
+    uint64_t byte_offset;
+} DlTensor;
+typedef struct DlManaged {
+    uint32_t major, minor;
+    void *context;
+    void (*deleter)(struct DlManaged *);
+    uint64_t flags;
+    DlTensor tensor;
+} DlManaged;
 
 static void test_dlpack(void)
 {
@@ -74,13 +91,15 @@ static void test_dlpack(void)
     static const struct {
         DlType type;
         AttuneDtype dtype;
-    } types[] = {{{2, 16, 1}, ATTUNE_F16}, {{4, 16, 1}, ATTUNE_BF16}, {{0, 32, 1}, ATTUNE_I32}, {{0, 64, 1}, ATTUNE_I64},
-                 {{6, 8, 1}, ATTUNE_BOOL}, {{2, 64, 1}, ATTUNE_DTYPE_NONE}, {{1, 32, 1}, ATTUNE_DTYPE_NONE}};
+    } types[] = {{{2, 16, 1}, ATTUNE_F16},       {{4, 16, 1}, ATTUNE_BF16}, {{0, 32, 1}, ATTUNE_I32},
+                 {{0, 64, 1}, ATTUNE_I64},       {{6, 8, 1}, ATTUNE_BOOL},  {{2, 64, 1}, ATTUNE_DTYPE_NONE},
+                 {{1, 32, 1}, ATTUNE_DTYPE_NONE}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         AttuneError *error = NULL;
         m.tensor.dtype = types[i].type;
         bool known = types[i].dtype != ATTUNE_DTYPE_NONE;
-        CU_ASSERT_EQUAL(attune_tensor_from_dlpack(&m.tensor, &t, &error), known ? ATTUNE_OK : ATTUNE_ERROR_ARGUMENT);
+        CU_ASSERT_EQUAL(attune_tensor_from_dlpack(&m.tensor, &t, &error),
+                        known ? ATTUNE_OK : ATTUNE_ERROR_ARGUMENT);
         if (known) {
             CU_ASSERT_EQUAL(t.dtype, types[i].dtype);
         } else {
@@ -120,7 +139,7 @@ static void test_dlpack(void)
     CU_ASSERT_EQUAL(attune_tensor_from_dlpack_versioned(NULL, &t, NULL), ATTUNE_ERROR_ARGUMENT);
 }
 
-/* Contexts ------------------------------------------------------------------------------------------------------------ */
+/* Contexts ---------------------------------------------------------------------------------------------- */
 
 typedef struct Environment {
     const char *cache_dir, *xdg, *home, *mode, *threads;
@@ -149,17 +168,23 @@ static void test_cache_directories(void)
         Environment environment;
         const char *explicit_dir, *dir;
     } rows[] = {
-        {{"/c", "/x", "/h", NULL, NULL}, "/e", "/e"},       {{"/c", "/x", "/h", NULL, NULL}, NULL, "/c"},
-        {{NULL, "/x", "/h", NULL, NULL}, NULL, "/x/attune"}, {{"", "/x", "/h", NULL, NULL}, NULL, "/x/attune"},
-        {{NULL, "x", "/h", NULL, NULL}, NULL, "/h/.cache/attune"}, {{NULL, NULL, "/h", NULL, NULL}, NULL, "/h/.cache/attune"},
-        {{NULL, NULL, NULL, NULL, NULL}, NULL, NULL},        {{NULL, NULL, "h", NULL, NULL}, NULL, NULL},
-        {{"/c", NULL, "/h", "off", NULL}, NULL, NULL},       {{"/c", NULL, "/h", "read-only", NULL}, NULL, "/c"},
+        {{"/c", "/x", "/h", NULL, NULL}, "/e", "/e"},
+        {{"/c", "/x", "/h", NULL, NULL}, NULL, "/c"},
+        {{NULL, "/x", "/h", NULL, NULL}, NULL, "/x/attune"},
+        {{"", "/x", "/h", NULL, NULL}, NULL, "/x/attune"},
+        {{NULL, "x", "/h", NULL, NULL}, NULL, "/h/.cache/attune"},
+        {{NULL, NULL, "/h", NULL, NULL}, NULL, "/h/.cache/attune"},
+        {{NULL, NULL, NULL, NULL, NULL}, NULL, NULL},
+        {{NULL, NULL, "h", NULL, NULL}, NULL, NULL},
+        {{"/c", NULL, "/h", "off", NULL}, NULL, NULL},
+        {{"/c", NULL, "/h", "read-only", NULL}, NULL, "/c"},
         {{"/c", NULL, "/h", "on", NULL}, NULL, "/c"},
     };
     char *home = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         apply(&rows[i].environment);
-        AttuneContext *context = attune_context_create(&(AttuneContextOptions){.threads = 1, .cache_dir = rows[i].explicit_dir}, NULL);
+        AttuneContext *context = attune_context_create(
+            &(AttuneContextOptions){.threads = 1, .cache_dir = rows[i].explicit_dir}, NULL);
         CU_ASSERT_PTR_NOT_NULL_FATAL(context);
         const char *dir = attune_cache_dir(context);
         CU_ASSERT_EQUAL(dir != NULL, rows[i].dir != NULL);
@@ -178,9 +203,12 @@ static void test_context_options(void)
         AttuneContextOptions options;
         const char *threads, *mode, *says;
     } rows[] = {
-        {{.threads = -1}, NULL, NULL, "threads is -1; 1 to 4096"}, {{.threads = 5000}, NULL, NULL, "threads is 5000"},
-        {{.threads = 0}, "many", NULL, "ATTUNE_THREADS is 'many', not a number"}, {{.threads = 0}, "-3", NULL, "ATTUNE_THREADS is -3"},
-        {{.cache_mode = (AttuneCacheMode)9}, NULL, NULL, "cache_mode is 9"}, {{.threads = 1}, NULL, "sometimes", "ATTUNE_CACHE is 'sometimes'"},
+        {{.threads = -1}, NULL, NULL, "threads is -1; 1 to 4096"},
+        {{.threads = 5000}, NULL, NULL, "threads is 5000"},
+        {{.threads = 0}, "many", NULL, "ATTUNE_THREADS is 'many', not a number"},
+        {{.threads = 0}, "-3", NULL, "ATTUNE_THREADS is -3"},
+        {{.cache_mode = (AttuneCacheMode)9}, NULL, NULL, "cache_mode is 9"},
+        {{.threads = 1}, NULL, "sometimes", "ATTUNE_CACHE is 'sometimes'"},
         {{.cache_limit_bytes = -1}, NULL, NULL, "cache_limit_bytes is negative"},
         {{.cache_read_dir_count = -1}, NULL, NULL, "cache_read_dir_count is negative"},
         {{.cache_read_dir_count = 1}, NULL, NULL, "cache_read_dirs[0] is NULL"},
@@ -199,18 +227,20 @@ static void test_context_options(void)
     AttuneContext *context = attune_context_create(NULL, NULL);
     CU_ASSERT_EQUAL(attune_context_threads(context), 3);
     attune_context_destroy(context);
-    context = attune_context_create(&(AttuneContextOptions){.threads = 2}, NULL); /* the option before the variable */
+    context = attune_context_create(&(AttuneContextOptions){.threads = 2},
+                                    NULL); /* the option before the variable */
     CU_ASSERT_EQUAL(attune_context_threads(context), 2);
     attune_context_destroy(context);
     set("ATTUNE_THREADS", NULL);
     attune_context_destroy(NULL);
     const char *dirs[] = {"/a", "/b"};
-    context = attune_context_create(&(AttuneContextOptions){.threads = 1, .cache_read_dirs = dirs, .cache_read_dir_count = 2}, NULL);
+    context = attune_context_create(
+        &(AttuneContextOptions){.threads = 1, .cache_read_dirs = dirs, .cache_read_dir_count = 2}, NULL);
     CU_ASSERT_PTR_NOT_NULL(context);
     attune_context_destroy(context);
 }
 
-/* Specs ---------------------------------------------------------------------------------------------------------------- */
+/* Specs ------------------------------------------------------------------------------------------------- */
 
 static const char rich[] =
     "attention rich over (y, x) {\n"
@@ -261,9 +291,11 @@ static void test_spec_info(void)
     CU_ASSERT_EQUAL(info.inputs[1].dims[1].kind, ATTUNE_DIM_T);
     CU_ASSERT_EQUAL(info.inputs[2].dims[0].kind, ATTUNE_DIM_EXTENT);
     CU_ASSERT_EQUAL(info.param_count, 4);
-    const AttuneParamInfo *window = param_named(&info, "window"), *cap = param_named(&info, "cap"), *y = param_named(&info, "kernel.y");
+    const AttuneParamInfo *window = param_named(&info, "window"), *cap = param_named(&info, "cap"),
+                          *y = param_named(&info, "kernel.y");
     CU_ASSERT_TRUE_FATAL(window && cap && y);
-    CU_ASSERT_TRUE(window->value.type == ATTUNE_PARAM_INT && window->value.i == 3 && window->has_default && !window->constant);
+    CU_ASSERT_TRUE(window->value.type == ATTUNE_PARAM_INT && window->value.i == 3 && window->has_default &&
+                   !window->constant);
     CU_ASSERT_TRUE(cap->value.type == ATTUNE_PARAM_FLOAT && cap->value.f == 30);
     CU_ASSERT_TRUE(y->constant && y->value.i == 7);
     CU_ASSERT_EQUAL(info.return_count, 1);
@@ -291,8 +323,10 @@ static void test_digests(void)
     } rows[] = {
         {"attention a { mask j <= i }", "attention b { // the same\n mask j<=i }", true},
         {"attention a { mask j <= i }", "attention a { mask j < i }", false},
-        {"attention a { param w: int = 3 mask i - j < w }", "attention a { param v: int = 3 mask i - j < v }", true},
-        {"attention a { param const w: int = 3 mask i - j < w }", "attention a { param const w: int = 4 mask i - j < w }", false},
+        {"attention a { param w: int = 3 mask i - j < w }", "attention a { param v: int = 3 mask i - j < v }",
+         true},
+        {"attention a { param const w: int = 3 mask i - j < w }",
+         "attention a { param const w: int = 4 mask i - j < w }", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         AttuneSpec *a = open_text(rows[i].a, NULL, NULL), *b = open_text(rows[i].b, NULL, NULL);
@@ -329,7 +363,8 @@ static void test_spec_errors(void)
     }
     AttuneError *error = NULL;
     const AttuneSetting unknown[] = {{"windoww", "3"}}, empty[] = {{"window", NULL}};
-    CU_ASSERT_PTR_NULL(open_text(rich, &(AttuneSpecOptions){.settings = unknown, .setting_count = 1}, &error));
+    CU_ASSERT_PTR_NULL(
+        open_text(rich, &(AttuneSpecOptions){.settings = unknown, .setting_count = 1}, &error));
     CHECK_CONTAINS(attune_error_message(error), "windoww");
     CU_ASSERT_EQUAL(attune_error_status(error), ATTUNE_ERROR_SPEC);
     attune_error_free(error);
@@ -378,12 +413,18 @@ static void test_spec_files(void)
     CU_ASSERT_EQUAL(system(command), 0);
     write_file(other, "def inside(i, j, w) = i - j < w\n");
     write_file(main_path, "import \"near\"\nimport \"far\"\n"
-                          "attention one { param w: int = 5 mask before(i, j) and inside(i, j, w) }\nattention two { mask before(j, i) }\n");
+                          "attention one { param w: int = 5 mask before(i, j) and inside(i, j, w) "
+                          "}\nattention two { mask before(j, i) }\n");
     const char *dirs[] = {lib};
     const AttuneSetting settings[] = {{"w", "9"}};
     AttuneError *error = NULL;
-    AttuneSpec *spec = attune_spec_from_file(main_path, &(AttuneSpecOptions){.name = "one", .settings = settings, .setting_count = 1,
-                                             .import_dirs = dirs, .import_dir_count = 1}, &error);
+    AttuneSpec *spec = attune_spec_from_file(main_path,
+                                             &(AttuneSpecOptions){.name = "one",
+                                                                  .settings = settings,
+                                                                  .setting_count = 1,
+                                                                  .import_dirs = dirs,
+                                                                  .import_dir_count = 1},
+                                             &error);
     CU_ASSERT_STRING_EQUAL(attune_error_message(error), "");
     CU_ASSERT_PTR_NOT_NULL_FATAL(spec);
     AttuneSpecInfo info;
@@ -399,10 +440,12 @@ static void test_spec_files(void)
     /* The texts are remembered: a kernel with other settings is made although the files are gone. */
     snprintf(command, sizeof command, "rm -rf %s", dir);
     CU_ASSERT_EQUAL(system(command), 0);
-    AttuneContext *context = attune_context_create(&(AttuneContextOptions){.threads = 1, .cache_mode = ATTUNE_CACHE_OFF}, NULL);
+    AttuneContext *context = attune_context_create(
+        &(AttuneContextOptions){.threads = 1, .cache_mode = ATTUNE_CACHE_OFF}, NULL);
     const AttuneSetting more[] = {{"w", "2"}};
-    AttuneKernel *kernel = attune_kernel_create(context, spec, &(AttuneKernelOptions){.target = "interp", .d = 4, .settings = more,
-                                                .setting_count = 1}, &error);
+    AttuneKernel *kernel = attune_kernel_create(
+        context, spec,
+        &(AttuneKernelOptions){.target = "interp", .d = 4, .settings = more, .setting_count = 1}, &error);
     CU_ASSERT_STRING_EQUAL(attune_error_message(error), "");
     CU_ASSERT_PTR_NOT_NULL(kernel);
     attune_error_free(error);
@@ -413,11 +456,18 @@ static void test_spec_files(void)
 
 int main(void)
 {
-    CU_TestInfo names[] = {{"names", test_names}, {"element types", test_dtypes}, {"DLPack", test_dlpack}, CU_TEST_INFO_NULL};
-    CU_TestInfo contexts[] = {{"cache directories", test_cache_directories}, {"options", test_context_options}, CU_TEST_INFO_NULL};
-    CU_TestInfo specs[] = {{"info", test_spec_info}, {"digests", test_digests}, {"errors", test_spec_errors}, {"files", test_spec_files},
+    CU_TestInfo names[] = {
+        {"names", test_names}, {"element types", test_dtypes}, {"DLPack", test_dlpack}, CU_TEST_INFO_NULL};
+    CU_TestInfo contexts[] = {
+        {"cache directories", test_cache_directories}, {"options", test_context_options}, CU_TEST_INFO_NULL};
+    CU_TestInfo specs[] = {{"info", test_spec_info},
+                           {"digests", test_digests},
+                           {"errors", test_spec_errors},
+                           {"files", test_spec_files},
                            CU_TEST_INFO_NULL};
-    CU_SuiteInfo suites[] = {{"names", NULL, NULL, NULL, NULL, names}, {"contexts", NULL, NULL, NULL, NULL, contexts},
-                             {"specs", NULL, NULL, NULL, NULL, specs}, CU_SUITE_INFO_NULL};
+    CU_SuiteInfo suites[] = {{"names", NULL, NULL, NULL, NULL, names},
+                             {"contexts", NULL, NULL, NULL, NULL, contexts},
+                             {"specs", NULL, NULL, NULL, NULL, specs},
+                             CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }

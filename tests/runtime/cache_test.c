@@ -1,5 +1,5 @@
-/* The disk cache under damage, failing calls, other users, crashes and crowds. Whatever happens, a lookup gives the
- * stored bytes or nothing, and the next compilation can be kept. */
+/* The disk cache under damage, failing calls, other users, crashes and crowds. Whatever happens, a lookup
+ * gives the stored bytes or nothing, and the next compilation can be kept. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 enum { PAYLOAD = 5000 };
 static const CacheLabel label = {"causal", "cpu", ATTUNE_BF16, 64, 32};
 
-/* Surroundings ------------------------------------------------------------------------------------------------------ */
+/* Surroundings ------------------------------------------------------------------------------------------ */
 
 typedef struct Place {
     char root[64], dir[96];
@@ -41,8 +41,13 @@ static void note_warning(void *user, AttuneLogLevel level, const char *text)
 
 static void place_open(Place *p, AttuneCacheMode mode, const char *const *read_dirs, int read_dir_count)
 {
-    AttuneContextOptions options = {.threads = 1, .cache_mode = mode, .cache_dir = p->dir, .cache_read_dirs = read_dirs,
-                                    .cache_read_dir_count = read_dir_count, .log = note_warning, .log_user = p};
+    AttuneContextOptions options = {.threads = 1,
+                                    .cache_mode = mode,
+                                    .cache_dir = p->dir,
+                                    .cache_read_dirs = read_dirs,
+                                    .cache_read_dir_count = read_dir_count,
+                                    .log = note_warning,
+                                    .log_user = p};
     p->warnings = 0;
     p->context = attune_context_create(&options, NULL);
     p->cache = cache_open(p->context);
@@ -159,7 +164,7 @@ static void test_round_trip(void)
     place_remove(&p);
 }
 
-/* Damage -------------------------------------------------------------------------------------------------------------- */
+/* Damage ------------------------------------------------------------------------------------------------ */
 
 typedef struct Damage {
     const char *name;
@@ -240,7 +245,7 @@ static void test_damage(void)
     }
 }
 
-/* Trust --------------------------------------------------------------------------------------------------------------- */
+/* Trust ------------------------------------------------------------------------------------------------- */
 
 static void test_untrusted_entries(void)
 {
@@ -285,7 +290,12 @@ static void make_plain(const char *dir) { CU_ASSERT_EQUAL(mkdir(dir, 0755), 0); 
 static void make_open(const char *dir) { make_plain(dir); CU_ASSERT_EQUAL(chmod(dir, 0777), 0); }
 static void make_sticky(const char *dir) { make_plain(dir); CU_ASSERT_EQUAL(chmod(dir, 01777), 0); }
 static void make_group(const char *dir) { make_plain(dir); CU_ASSERT_EQUAL(chmod(dir, 0770), 0); }
-static void make_file(const char *dir) { int fd = open(dir, O_CREAT | O_WRONLY, 0600); CU_ASSERT_TRUE(fd >= 0); close(fd); }
+static void make_file(const char *dir)
+{
+    int fd = open(dir, O_CREAT | O_WRONLY, 0600);
+    CU_ASSERT_TRUE(fd >= 0);
+    close(fd);
+}
 static void make_link(const char *dir) { CU_ASSERT_EQUAL(symlink("/tmp", dir), 0); }
 static void make_dangling(const char *dir) { CU_ASSERT_EQUAL(symlink("/nowhere/at/all", dir), 0); }
 static void make_foreign(const char *dir) { make_plain(dir); CU_ASSERT_EQUAL(chown(dir, 12345, 12345), 0); }
@@ -297,9 +307,14 @@ static void test_untrusted_directories(void)
         const char *says; /* NULL: usable */
         bool root_only;
     } rows[] = {
-        {make_plain, NULL, false}, {make_open, "everyone may write", false}, {make_sticky, "everyone may write", false},
-        {make_group, "group may write", false}, {make_file, "no directory", false}, {make_link, "no directory", false},
-        {make_dangling, "no directory", false}, {make_foreign, "another user", true},
+        {make_plain, NULL, false},
+        {make_open, "everyone may write", false},
+        {make_sticky, "everyone may write", false},
+        {make_group, "group may write", false},
+        {make_file, "no directory", false},
+        {make_link, "no directory", false},
+        {make_dangling, "no directory", false},
+        {make_foreign, "another user", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i].root_only && geteuid() != 0)
@@ -316,13 +331,15 @@ static void test_untrusted_directories(void)
         if (rows[i].says)
             CHECK_CONTAINS(p.warning, rows[i].says);
         AttuneError *error = NULL;
-        CU_ASSERT_EQUAL(cache_visit(p.cache, false, NULL, NULL, &error), rows[i].says ? ATTUNE_ERROR_IO : ATTUNE_OK);
+        CU_ASSERT_EQUAL(cache_visit(p.cache, false, NULL, NULL, &error),
+                        rows[i].says ? ATTUNE_ERROR_IO : ATTUNE_OK);
         attune_error_free(error);
         place_remove(&p);
     }
 }
 
-/* A pre-placed file or link where a new entry is written is never followed: names cannot be guessed and O_EXCL holds. */
+/* A pre-placed file or link where a new entry is written is never followed: names cannot be guessed and
+ * O_EXCL holds. */
 static void test_directory_vanishes(void)
 {
     Place p;
@@ -342,7 +359,7 @@ static void test_directory_vanishes(void)
     place_remove(&p);
 }
 
-/* Failing calls -------------------------------------------------------------------------------------------------------- */
+/* Failing calls ----------------------------------------------------------------------------------------- */
 
 typedef struct IoRow {
     Fault fault;
@@ -350,20 +367,33 @@ typedef struct IoRow {
 } IoRow;
 
 static const IoRow store_rows[] = {
-    {{FAULT_OPENAT, FAULT_ERROR, ENOSPC, 1, false}, false}, {{FAULT_OPENAT, FAULT_ERROR, EACCES, 1, false}, false},
-    {{FAULT_OPENAT, FAULT_ERROR, EROFS, 1, false}, false},  {{FAULT_OPENAT, FAULT_ERROR, EMFILE, 1, false}, false},
-    {{FAULT_OPENAT, FAULT_ERROR, EDQUOT, 1, false}, false}, {{FAULT_OPENAT, FAULT_ERROR, EEXIST, 1, false}, true},
-    {{FAULT_OPENAT, FAULT_ERROR, EINTR, 1, false}, true},   {{FAULT_OPENAT, FAULT_ERROR, EEXIST, 1, true}, false},
-    {{FAULT_WRITE, FAULT_ERROR, ENOSPC, 1, false}, false},  {{FAULT_WRITE, FAULT_ERROR, ENOSPC, 2, false}, false},
-    {{FAULT_WRITE, FAULT_ERROR, EIO, 1, true}, false},      {{FAULT_WRITE, FAULT_ERROR, EINTR, 1, false}, true},
-    {{FAULT_WRITE, FAULT_ERROR, EINTR, 2, false}, true},    {{FAULT_WRITE, FAULT_SHORT, 0, 1, true}, true},
-    {{FAULT_WRITE, FAULT_SHORT, 0, 2, false}, true},        {{FAULT_WRITE, FAULT_ZERO, 0, 2, true}, false},
-    {{FAULT_FSYNC, FAULT_ERROR, EIO, 1, false}, false},     {{FAULT_FSYNC, FAULT_ERROR, ENOSPC, 1, false}, false},
-    {{FAULT_FSYNC, FAULT_ERROR, EINTR, 1, false}, true},    {{FAULT_FSYNC, FAULT_ERROR, EIO, 2, false}, true},
-    {{FAULT_CLOSE, FAULT_ERROR, EIO, 1, false}, false},     {{FAULT_CLOSE, FAULT_ERROR, EINTR, 1, false}, true},
-    {{FAULT_CLOSE, FAULT_ERROR, EDQUOT, 1, false}, false},  {{FAULT_RENAMEAT, FAULT_ERROR, EACCES, 1, false}, false},
-    {{FAULT_RENAMEAT, FAULT_ERROR, ENOSPC, 1, false}, false}, {{FAULT_RENAMEAT, FAULT_ERROR, EBUSY, 1, true}, false},
-    {{FAULT_OPENAT, FAULT_ERROR, EMFILE, 2, false}, true},  /* listing for the size limit */
+    {{FAULT_OPENAT, FAULT_ERROR, ENOSPC, 1, false}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, EACCES, 1, false}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, EROFS, 1, false}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, EMFILE, 1, false}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, EDQUOT, 1, false}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, EEXIST, 1, false}, true},
+    {{FAULT_OPENAT, FAULT_ERROR, EINTR, 1, false}, true},
+    {{FAULT_OPENAT, FAULT_ERROR, EEXIST, 1, true}, false},
+    {{FAULT_WRITE, FAULT_ERROR, ENOSPC, 1, false}, false},
+    {{FAULT_WRITE, FAULT_ERROR, ENOSPC, 2, false}, false},
+    {{FAULT_WRITE, FAULT_ERROR, EIO, 1, true}, false},
+    {{FAULT_WRITE, FAULT_ERROR, EINTR, 1, false}, true},
+    {{FAULT_WRITE, FAULT_ERROR, EINTR, 2, false}, true},
+    {{FAULT_WRITE, FAULT_SHORT, 0, 1, true}, true},
+    {{FAULT_WRITE, FAULT_SHORT, 0, 2, false}, true},
+    {{FAULT_WRITE, FAULT_ZERO, 0, 2, true}, false},
+    {{FAULT_FSYNC, FAULT_ERROR, EIO, 1, false}, false},
+    {{FAULT_FSYNC, FAULT_ERROR, ENOSPC, 1, false}, false},
+    {{FAULT_FSYNC, FAULT_ERROR, EINTR, 1, false}, true},
+    {{FAULT_FSYNC, FAULT_ERROR, EIO, 2, false}, true},
+    {{FAULT_CLOSE, FAULT_ERROR, EIO, 1, false}, false},
+    {{FAULT_CLOSE, FAULT_ERROR, EINTR, 1, false}, true},
+    {{FAULT_CLOSE, FAULT_ERROR, EDQUOT, 1, false}, false},
+    {{FAULT_RENAMEAT, FAULT_ERROR, EACCES, 1, false}, false},
+    {{FAULT_RENAMEAT, FAULT_ERROR, ENOSPC, 1, false}, false},
+    {{FAULT_RENAMEAT, FAULT_ERROR, EBUSY, 1, true}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, EMFILE, 2, false}, true}, /* listing for the size limit */
 };
 
 static void test_failing_stores(void)
@@ -388,12 +418,18 @@ static void test_failing_stores(void)
 }
 
 static const IoRow find_rows[] = {
-    {{FAULT_OPENAT, FAULT_ERROR, EACCES, 1, false}, false}, {{FAULT_OPENAT, FAULT_ERROR, EMFILE, 1, false}, false},
-    {{FAULT_OPENAT, FAULT_ERROR, ESTALE, 1, false}, false}, {{FAULT_FSTAT, FAULT_ERROR, EIO, 1, false}, false},
-    {{FAULT_READ, FAULT_ERROR, EIO, 1, false}, false},      {{FAULT_READ, FAULT_ERROR, EIO, 2, false}, false},
-    {{FAULT_READ, FAULT_ERROR, EINTR, 1, false}, true},     {{FAULT_READ, FAULT_ERROR, EINTR, 2, false}, true},
-    {{FAULT_READ, FAULT_SHORT, 0, 1, true}, true},          {{FAULT_READ, FAULT_ZERO, 0, 2, true}, false},
-    {{FAULT_FUTIMENS, FAULT_ERROR, EPERM, 1, false}, true}, {{FAULT_CLOSE, FAULT_ERROR, EIO, 1, false}, true},
+    {{FAULT_OPENAT, FAULT_ERROR, EACCES, 1, false}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, EMFILE, 1, false}, false},
+    {{FAULT_OPENAT, FAULT_ERROR, ESTALE, 1, false}, false},
+    {{FAULT_FSTAT, FAULT_ERROR, EIO, 1, false}, false},
+    {{FAULT_READ, FAULT_ERROR, EIO, 1, false}, false},
+    {{FAULT_READ, FAULT_ERROR, EIO, 2, false}, false},
+    {{FAULT_READ, FAULT_ERROR, EINTR, 1, false}, true},
+    {{FAULT_READ, FAULT_ERROR, EINTR, 2, false}, true},
+    {{FAULT_READ, FAULT_SHORT, 0, 1, true}, true},
+    {{FAULT_READ, FAULT_ZERO, 0, 2, true}, false},
+    {{FAULT_FUTIMENS, FAULT_ERROR, EPERM, 1, false}, true},
+    {{FAULT_CLOSE, FAULT_ERROR, EIO, 1, false}, true},
 };
 
 static void test_failing_finds(void)
@@ -427,9 +463,9 @@ static void test_failing_finds(void)
 static void test_failing_opens(void)
 {
     static const Fault rows[] = {
-        {FAULT_OPEN, FAULT_ERROR, EACCES, 1, true}, {FAULT_OPEN, FAULT_ERROR, EMFILE, 1, true},
-        {FAULT_MKDIR, FAULT_ERROR, EACCES, 1, true}, {FAULT_MKDIR, FAULT_ERROR, EROFS, 1, true}, {FAULT_MKDIR, FAULT_ERROR, ENOSPC, 3, true},
-        {FAULT_FSTAT, FAULT_ERROR, EIO, 1, true},
+        {FAULT_OPEN, FAULT_ERROR, EACCES, 1, true},  {FAULT_OPEN, FAULT_ERROR, EMFILE, 1, true},
+        {FAULT_MKDIR, FAULT_ERROR, EACCES, 1, true}, {FAULT_MKDIR, FAULT_ERROR, EROFS, 1, true},
+        {FAULT_MKDIR, FAULT_ERROR, ENOSPC, 3, true}, {FAULT_FSTAT, FAULT_ERROR, EIO, 1, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         Place p;
@@ -452,9 +488,12 @@ static void test_failing_locks(void)
         Fault fault;
         bool locked;
     } rows[] = {
-        {{FAULT_OPENAT, FAULT_ERROR, EACCES, 1, true}, false}, {{FAULT_FLOCK, FAULT_ERROR, ENOLCK, 1, true}, false},
-        {{FAULT_FLOCK, FAULT_ERROR, EOPNOTSUPP, 1, true}, false}, {{FAULT_FLOCK, FAULT_ERROR, EINTR, 1, false}, true},
-        {{FAULT_OPENAT, FAULT_ERROR, EINTR, 1, false}, true}, {{FAULT_FSTAT, FAULT_ERROR, EIO, 1, false}, true},
+        {{FAULT_OPENAT, FAULT_ERROR, EACCES, 1, true}, false},
+        {{FAULT_FLOCK, FAULT_ERROR, ENOLCK, 1, true}, false},
+        {{FAULT_FLOCK, FAULT_ERROR, EOPNOTSUPP, 1, true}, false},
+        {{FAULT_FLOCK, FAULT_ERROR, EINTR, 1, false}, true},
+        {{FAULT_OPENAT, FAULT_ERROR, EINTR, 1, false}, true},
+        {{FAULT_FSTAT, FAULT_ERROR, EIO, 1, false}, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         Place p;
@@ -499,7 +538,7 @@ static void test_full_disk(void)
     place_remove(&p);
 }
 
-/* Crashes ---------------------------------------------------------------------------------------------------------------- */
+/* Crashes ----------------------------------------------------------------------------------------------- */
 
 /* Dies at the n-th call of storing, for every n: a reader sees the old entry, the new one or none. */
 static void test_death_at_every_call(void)
@@ -570,7 +609,7 @@ static void test_kill_loop(void)
     place_remove(&p);
 }
 
-/* Crowds ------------------------------------------------------------------------------------------------------------------ */
+/* Crowds ------------------------------------------------------------------------------------------------ */
 
 typedef struct Shared {
     atomic_int compiled, wrong, inside, together;
@@ -682,7 +721,8 @@ static void test_lock_timeout(void)
     clock_gettime(CLOCK_MONOTONIC, &before);
     CU_ASSERT_FALSE(cache_lock(p.cache, key, &other));
     clock_gettime(CLOCK_MONOTONIC, &after);
-    double waited = (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) * 1e-6;
+    double waited = (double)(after.tv_sec - before.tv_sec) * 1e3 +
+                    (double)(after.tv_nsec - before.tv_nsec) * 1e-6;
     CU_ASSERT_TRUE(waited >= 50 && waited < 5000);
     CU_ASSERT_TRUE(cache_lock(p.cache, second, &other)); /* other kernels are not held back */
     cache_unlock(p.cache, &other);
@@ -692,7 +732,7 @@ static void test_lock_timeout(void)
     place_remove(&p);
 }
 
-/* Read-only directories ------------------------------------------------------------------------------------------------------ */
+/* Read-only directories --------------------------------------------------------------------------------- */
 
 static void test_read_only(void)
 {
@@ -767,7 +807,7 @@ static void test_off(void)
     place_remove(&p);
 }
 
-/* Tools -------------------------------------------------------------------------------------------------------------------- */
+/* Tools ------------------------------------------------------------------------------------------------- */
 
 static void age(const Place *p, int number, long seconds)
 {
@@ -901,18 +941,30 @@ static void test_visits(void)
 
 int main(void)
 {
-    CU_TestInfo damage[] = {{"round trip", test_round_trip}, {"damage", test_damage}, {"untrusted entries", test_untrusted_entries},
-                            {"untrusted directories", test_untrusted_directories}, {"vanishing directory", test_directory_vanishes},
+    CU_TestInfo damage[] = {{"round trip", test_round_trip},
+                            {"damage", test_damage},
+                            {"untrusted entries", test_untrusted_entries},
+                            {"untrusted directories", test_untrusted_directories},
+                            {"vanishing directory", test_directory_vanishes},
                             CU_TEST_INFO_NULL};
-    CU_TestInfo calls[] = {{"stores", test_failing_stores}, {"finds", test_failing_finds}, {"opening", test_failing_opens},
-                           {"locks", test_failing_locks}, {"full disk", test_full_disk}, {"death at every call", test_death_at_every_call},
-                           {"kill loop", test_kill_loop}, CU_TEST_INFO_NULL};
-    CU_TestInfo crowds[] = {{"16 processes", test_sixteen_processes}, {"threads", test_threads}, {"lock timeout", test_lock_timeout},
+    CU_TestInfo calls[] = {{"stores", test_failing_stores}, {"finds", test_failing_finds},
+                           {"opening", test_failing_opens}, {"locks", test_failing_locks},
+                           {"full disk", test_full_disk},   {"death at every call", test_death_at_every_call},
+                           {"kill loop", test_kill_loop},   CU_TEST_INFO_NULL};
+    CU_TestInfo crowds[] = {{"16 processes", test_sixteen_processes},
+                            {"threads", test_threads},
+                            {"lock timeout", test_lock_timeout},
                             CU_TEST_INFO_NULL};
-    CU_TestInfo rest[] = {{"read-only", test_read_only}, {"off", test_off}, {"least recently used", test_least_recently_used},
-                          {"strays", test_strays}, {"visits", test_visits}, CU_TEST_INFO_NULL};
-    CU_SuiteInfo suites[] = {{"damage and trust", NULL, NULL, NULL, NULL, damage}, {"failing calls", NULL, NULL, NULL, NULL, calls},
-                             {"crowds", NULL, NULL, NULL, NULL, crowds}, {"modes and tools", NULL, NULL, NULL, NULL, rest},
+    CU_TestInfo rest[] = {{"read-only", test_read_only},
+                          {"off", test_off},
+                          {"least recently used", test_least_recently_used},
+                          {"strays", test_strays},
+                          {"visits", test_visits},
+                          CU_TEST_INFO_NULL};
+    CU_SuiteInfo suites[] = {{"damage and trust", NULL, NULL, NULL, NULL, damage},
+                             {"failing calls", NULL, NULL, NULL, NULL, calls},
+                             {"crowds", NULL, NULL, NULL, NULL, crowds},
+                             {"modes and tools", NULL, NULL, NULL, NULL, rest},
                              CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }

@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const fault_names[FAULT_CALLS] = {"open", "openat", "read", "write", "fsync", "close", "renameat", "fstat", "flock",
-                                              "mkdir", "unlinkat", "futimens"};
+const char *const fault_names[FAULT_CALLS] = {"open",     "openat", "read",  "write", "fsync",    "close",
+                                              "renameat", "fstat",  "flock", "mkdir", "unlinkat", "futimens"};
 
 static _Thread_local Fault armed;
 static _Thread_local bool is_armed;

@@ -1,13 +1,24 @@
-/* Failing system calls on demand. Programs that link faults.c with FAULT_LINK_OPTIONS (see CMakeLists.txt) have these
- * calls go through here; outside an armed region they go straight on. */
+/* Failing system calls on demand. Programs that link faults.c with FAULT_LINK_OPTIONS (see CMakeLists.txt)
+ * have these calls go through here; outside an armed region they go straight on. */
 #ifndef ATTUNE_TEST_FAULTS_H
 #define ATTUNE_TEST_FAULTS_H
 
 #include <stdbool.h>
 
 typedef enum FaultCall {
-    FAULT_OPEN, FAULT_OPENAT, FAULT_READ, FAULT_WRITE, FAULT_FSYNC, FAULT_CLOSE, FAULT_RENAMEAT, FAULT_FSTAT, FAULT_FLOCK,
-    FAULT_MKDIR, FAULT_UNLINKAT, FAULT_FUTIMENS, FAULT_CALLS
+    FAULT_OPEN,
+    FAULT_OPENAT,
+    FAULT_READ,
+    FAULT_WRITE,
+    FAULT_FSYNC,
+    FAULT_CLOSE,
+    FAULT_RENAMEAT,
+    FAULT_FSTAT,
+    FAULT_FLOCK,
+    FAULT_MKDIR,
+    FAULT_UNLINKAT,
+    FAULT_FUTIMENS,
+    FAULT_CALLS
 } FaultCall;
 extern const char *const fault_names[FAULT_CALLS];
 
@@ -26,8 +37,8 @@ typedef struct Fault {
     bool persistent; /* and all later ones */
 } Fault;
 
-/* The calling thread's calls are counted and spoilt from here on, until fault_disarm. Returns how many matching calls
- * there were. */
+/* The calling thread's calls are counted and spoilt from here on, until fault_disarm. Returns how many
+ * matching calls there were. */
 void fault_arm(Fault fault);
 int fault_disarm(void);
 

@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void add_input(Signature *s, const char *name, AttuneDtype dtype, int dim_count, const AttuneDimKind *kinds,
-                      const char *const *names)
+static void add_input(Signature *s, const char *name, AttuneDtype dtype, int dim_count,
+                      const AttuneDimKind *kinds, const char *const *names)
 {
     SignatureInput *input = &s->inputs[s->input_count++];
     *input = (SignatureInput){.name = name, .dtype = dtype, .dim_count = dim_count};
     for (int d = 0; d < dim_count; d++)
-        input->dims[d] = (SignatureDim){.kind = kinds[d], .name = names[d], .param = kinds[d] == ATTUNE_DIM_FREE ? 4 : -1};
+        input->dims[d] = (SignatureDim){
+            .kind = kinds[d], .name = names[d], .param = kinds[d] == ATTUNE_DIM_FREE ? 4 : -1};
 }
 
 #define KINDS(...) (const AttuneDimKind[]){__VA_ARGS__}
@@ -31,21 +32,26 @@ void fixture_description(Description *d, ExtentStep *steps)
     s->width = (SignatureDim){.kind = ATTUNE_DIM_E, .name = "E", .param = -1};
     add_input(s, "slope", ATTUNE_F32, 1, KINDS(ATTUNE_DIM_H), NAMES("h"));
     add_input(s, "doc", ATTUNE_I32, 2, KINDS(ATTUNE_DIM_B, ATTUNE_DIM_T), NAMES("b", "t"));
-    add_input(s, "bias", ATTUNE_F32, 3, KINDS(ATTUNE_DIM_H, ATTUNE_DIM_I, ATTUNE_DIM_J), NAMES("h", "i", "j"));
+    add_input(s, "bias", ATTUNE_F32, 3, KINDS(ATTUNE_DIM_H, ATTUNE_DIM_I, ATTUNE_DIM_J),
+              NAMES("h", "i", "j"));
     add_input(s, "left", ATTUNE_F32, 1, KINDS(ATTUNE_DIM_FREE), NAMES("r"));
     add_input(s, "right", ATTUNE_F32, 1, KINDS(ATTUNE_DIM_FREE), NAMES("r"));
     add_input(s, "band", ATTUNE_F32, 1, KINDS(ATTUNE_DIM_EXTENT), NAMES("2 * window + 1"));
     add_input(s, "gate", ATTUNE_F16, 2, KINDS(ATTUNE_DIM_D, ATTUNE_DIM_E), NAMES("d", "e"));
-    const ExtentStep band[] = {{EXTENT_INT, 2}, {EXTENT_PARAM, 0}, {EXTENT_MUL, 0}, {EXTENT_INT, 1}, {EXTENT_ADD, 0}};
+    const ExtentStep band[] = {
+        {EXTENT_INT, 2}, {EXTENT_PARAM, 0}, {EXTENT_MUL, 0}, {EXTENT_INT, 1}, {EXTENT_ADD, 0}};
     memcpy(steps, band, sizeof band);
     s->steps = steps;
     s->step_count = 5;
     s->inputs[FIX_BAND].dims[0].step_count = 5;
     s->param_count = 5;
-    s->params[0] = (SignatureParam){.name = "window", .type = ATTUNE_PARAM_INT, .has_default = true, .value.i = FIX_WINDOW};
+    s->params[0] = (SignatureParam){
+        .name = "window", .type = ATTUNE_PARAM_INT, .has_default = true, .value.i = FIX_WINDOW};
     s->params[1] = (SignatureParam){.name = "cap", .type = ATTUNE_PARAM_FLOAT};
-    s->params[2] = (SignatureParam){.name = "on", .type = ATTUNE_PARAM_BOOL, .has_default = true, .value.i = 1};
-    s->params[3] = (SignatureParam){.name = "fixed", .type = ATTUNE_PARAM_INT, .constant = true, .has_default = true, .value.i = 7};
+    s->params[2] = (SignatureParam){
+        .name = "on", .type = ATTUNE_PARAM_BOOL, .has_default = true, .value.i = 1};
+    s->params[3] = (SignatureParam){
+        .name = "fixed", .type = ATTUNE_PARAM_INT, .constant = true, .has_default = true, .value.i = 7};
     s->params[4] = (SignatureParam){.name = "r", .type = ATTUNE_PARAM_INT, .hidden = true};
 
     Shape *k = &d->shape;
@@ -121,7 +127,8 @@ static void write_rows(const int64_t *slots, int64_t begin, int64_t end, void *s
         if (!at.inside)
             continue;
         for (int64_t c = 0; c < slots[slot_of_size(VAR_SIZE_E)]; c++)
-            *element(slots, 1, at.b, at.h, at.row, c) = *element(slots, 4, at.b, at.h, at.i, 0) + *element(slots, 3, at.h, 0, 0, 0);
+            *element(slots, 1, at.b, at.h, at.row, c) = *element(slots, 4, at.b, at.h, at.i, 0) +
+                                                        *element(slots, 3, at.h, 0, 0, 0);
         *element(slots, 2, at.b, at.h, at.row, 0) = (float)(at.i + slots[slot_of_size(VAR_OFFSET)]);
     }
 }
@@ -173,12 +180,17 @@ void fixture_init(Fixture *f)
     for (int i = 0; i < FIX_INPUTS; i++) {
         memcpy(f->input_shape[i], shapes[i], sizeof shapes[i]);
         f->inputs[i].name = names[i];
-        f->inputs[i].tensor = (AttuneTensor){.data = f->input[i], .dtype = i == FIX_DOC ? ATTUNE_I32 : i == FIX_GATE ? ATTUNE_F16 : ATTUNE_F32,
-                                             .ndim = ndim[i], .shape = f->input_shape[i]};
+        f->inputs[i].tensor = (AttuneTensor){.data = f->input[i],
+                                             .dtype = i == FIX_DOC    ? ATTUNE_I32
+                                                      : i == FIX_GATE ? ATTUNE_F16
+                                                                      : ATTUNE_F32,
+                                             .ndim = ndim[i],
+                                             .shape = f->input_shape[i]};
     }
     for (int h = 0; h < FIX_H; h++)
         f->input[FIX_SLOPE][h] = (float)(100 * h);
-    f->returns[0] = (AttuneNamedTensor){"lse", {.data = f->lse, .dtype = ATTUNE_F32, .ndim = 3, .shape = f->lse_shape}};
+    f->returns[0] = (AttuneNamedTensor){
+        "lse", {.data = f->lse, .dtype = ATTUNE_F32, .ndim = 3, .shape = f->lse_shape}};
     f->params[0] = attune_param_float("cap", 30);
     f->launch.inputs = f->inputs;
     f->launch.input_count = FIX_INPUTS;

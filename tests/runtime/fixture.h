@@ -1,5 +1,5 @@
-/* What the tests of the runtime share: a kernel whose phases are C functions here, and a launch of it that is right, to
- * be spoilt by a test. */
+/* What the tests of the runtime share: a kernel whose phases are C functions here, and a launch of it that is
+ * right, to be spoilt by a test. */
 #ifndef ATTUNE_TEST_FIXTURE_H
 #define ATTUNE_TEST_FIXTURE_H
 
@@ -9,15 +9,24 @@
 #include "runtime/description.h"
 #include "runtime/launch.h"
 
-enum { FIX_B = 2, FIX_H = 4, FIX_G = 2, FIX_M = 3, FIX_N = 5, FIX_D = 8, FIX_E = 4, FIX_WINDOW = 2, FIX_R = 6 };
+enum {
+    FIX_B = 2,
+    FIX_H = 4,
+    FIX_G = 2,
+    FIX_M = 3,
+    FIX_N = 5,
+    FIX_D = 8,
+    FIX_E = 4,
+    FIX_WINDOW = 2,
+    FIX_R = 6
+};
 
 /* Spec of the fake kernel:
  *     input slope[h]: f32      input doc[b, t]: i32      input bias[h, i, j]: f32
- *     input left[r]: f32       input right[r]: f32       input band[2 * window + 1]: f32      input gate[d, e]: f16
- *     param window: int = 2    param cap: float          param on: bool = true                param const fixed: int = 7
- *     return lse
- * Its two phases: the first writes the sum of q's row to a workspace [B, H, M], the second writes o = that sum + slope[h]
- * in all channels and lse = i. */
+ *     input left[r]: f32       input right[r]: f32       input band[2 * window + 1]: f32      input gate[d,
+ * e]: f16 param window: int = 2    param cap: float          param on: bool = true                param const
+ * fixed: int = 7 return lse Its two phases: the first writes the sum of q's row to a workspace [B, H, M], the
+ * second writes o = that sum + slope[h] in all channels and lse = i. */
 void fixture_description(Description *description, ExtentStep *steps);
 AttuneKernel *fixture_kernel(AttuneContext *context);
 /* The same for another rank. */

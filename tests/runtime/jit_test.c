@@ -1,4 +1,5 @@
-/* attune_kernel_create and what comes of it, through the whole compiler: cache levels, keys, crowds, results. */
+/* attune_kernel_create and what comes of it, through the whole compiler: cache levels, keys, crowds, results.
+ */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <math.h>
@@ -31,7 +32,8 @@ static void note(void *user, AttuneLogLevel level, const char *text)
 
 static AttuneContext *open_context(Log *log, bool no_jit)
 {
-    AttuneContextOptions options = {.threads = 2, .cache_dir = directory, .no_jit = no_jit, .log = note, .log_user = log};
+    AttuneContextOptions options = {
+        .threads = 2, .cache_dir = directory, .no_jit = no_jit, .log = note, .log_user = log};
     return attune_context_create(&options, NULL);
 }
 
@@ -45,7 +47,8 @@ static AttuneSpec *open_text(const char *text)
     return spec;
 }
 
-static AttuneKernel *create(AttuneContext *context, const AttuneSpec *spec, const AttuneKernelOptions *options)
+static AttuneKernel *create(AttuneContext *context, const AttuneSpec *spec,
+                            const AttuneKernelOptions *options)
 {
     AttuneError *error = NULL;
     AttuneKernelOptions with = *options;
@@ -73,23 +76,26 @@ static int teardown(void)
 
 static void empty_cache(void)
 {
-    AttuneContext *context = attune_context_create(&(AttuneContextOptions){.threads = 1, .cache_dir = directory}, NULL);
+    AttuneContext *context = attune_context_create(
+        &(AttuneContextOptions){.threads = 1, .cache_dir = directory}, NULL);
     CU_ASSERT_EQUAL(attune_cache_clear(context, 0, NULL, NULL), ATTUNE_OK);
     attune_context_destroy(context);
 }
 
 static const char causal[] = "attention causal { mask j <= i  return lse }";
 
-/* Where kernels come from -------------------------------------------------------------------------------------------- */
+/* Where kernels come from ------------------------------------------------------------------------------- */
 
 static void test_levels(void)
 {
     Log log = {0};
     AttuneKernelInfo info;
     const AttuneKernelOptions options = {.d = 16};
-    AttuneSpec *spec = open_text(causal), *again = open_text("attention causal { mask j<=i return lse } // same");
+    AttuneSpec *spec = open_text(causal),
+               *again = open_text("attention causal { mask j<=i return lse } // same");
     AttuneContext *context = open_context(&log, false);
-    AttuneKernel *a = create(context, spec, &options), *b = create(context, spec, &options), *c = create(context, again, &options);
+    AttuneKernel *a = create(context, spec, &options), *b = create(context, spec, &options),
+                 *c = create(context, again, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(a);
     CU_ASSERT_PTR_EQUAL(a, b);
     CU_ASSERT_PTR_EQUAL(a, c);
@@ -97,7 +103,8 @@ static void test_levels(void)
     attune_kernel_info(a, &info);
     CU_ASSERT_EQUAL(info.origin, ATTUNE_FROM_COMPILER);
     CU_ASSERT_STRING_EQUAL(info.name, "causal");
-    CU_ASSERT_TRUE(info.d == 16 && info.e == 16 && info.dtype == ATTUNE_F32 && info.phase_count >= 1 && info.code_bytes > 0);
+    CU_ASSERT_TRUE(info.d == 16 && info.e == 16 && info.dtype == ATTUNE_F32 && info.phase_count >= 1 &&
+                   info.code_bytes > 0);
     CU_ASSERT_EQUAL(strlen(info.key), 64);
     attune_kernel_destroy(a);
     attune_kernel_destroy(b);
@@ -112,7 +119,8 @@ static void test_levels(void)
     CU_ASSERT_EQUAL(info.origin, ATTUNE_FROM_DISK);
     CU_ASSERT_TRUE(log.hits == 1 && log.compiled == 0 && log.warnings == 0);
     AttuneError *error = NULL;
-    CU_ASSERT_PTR_NULL(attune_kernel_create(context, spec, &(AttuneKernelOptions){.target = target, .d = 17}, &error));
+    CU_ASSERT_PTR_NULL(
+        attune_kernel_create(context, spec, &(AttuneKernelOptions){.target = target, .d = 17}, &error));
     CU_ASSERT_EQUAL(attune_error_status(error), ATTUNE_ERROR_NO_JIT);
     CHECK_CONTAINS(attune_error_message(error), "compiling is forbidden");
     attune_error_free(error);
@@ -125,11 +133,18 @@ static void test_levels(void)
 /* What has a kernel of its own. */
 static void test_keys(void)
 {
-    static const AttuneSetting tile_a[] = {{"block_m", "16"}}, tile_b[] = {{"block_m", "32"}}, window[] = {{"w", "7"}};
+    static const AttuneSetting tile_a[] = {{"block_m", "16"}}, tile_b[] = {{"block_m", "32"}},
+                               window[] = {{"w", "7"}};
     static const char text[] = "attention local { param const w: int = 5 mask j <= i and i - j < w }";
     static const AttuneKernelOptions rows[] = {
-        {.d = 8}, {.d = 16}, {.d = 8, .e = 16}, {.d = 8, .dtype = ATTUNE_BF16}, {.d = 8, .dtype = ATTUNE_F16}, {.d = 8, .target = "interp"},
-        {.d = 8, .settings = tile_a, .setting_count = 1}, {.d = 8, .settings = tile_b, .setting_count = 1},
+        {.d = 8},
+        {.d = 16},
+        {.d = 8, .e = 16},
+        {.d = 8, .dtype = ATTUNE_BF16},
+        {.d = 8, .dtype = ATTUNE_F16},
+        {.d = 8, .target = "interp"},
+        {.d = 8, .settings = tile_a, .setting_count = 1},
+        {.d = 8, .settings = tile_b, .setting_count = 1},
         {.d = 8, .settings = window, .setting_count = 1},
     };
     enum { ROWS = sizeof rows / sizeof rows[0] };
@@ -174,7 +189,8 @@ static void test_keys(void)
 
 static void test_wrong_options(void)
 {
-    static const AttuneSetting no_value[] = {{"w", NULL}}, no_key[] = {{"block_x", "3"}}, no_number[] = {{"block_m", "many"}};
+    static const AttuneSetting no_value[] = {{"w", NULL}}, no_key[] = {{"block_x", "3"}},
+                               no_number[] = {{"block_m", "many"}};
     static const struct {
         AttuneKernelOptions options;
         AttuneStatus status;
@@ -187,7 +203,9 @@ static void test_wrong_options(void)
         {{.d = 8, .target = "abacus"}, ATTUNE_ERROR_TARGET, "abacus"},
         {{.d = 8, .setting_count = 1}, ATTUNE_ERROR_ARGUMENT, "settings is NULL"},
         {{.d = 8, .setting_count = -1}, ATTUNE_ERROR_ARGUMENT, "setting_count (-1)"},
-        {{.d = 8, .settings = no_value, .setting_count = 1}, ATTUNE_ERROR_ARGUMENT, "settings[0] has no value"},
+        {{.d = 8, .settings = no_value, .setting_count = 1},
+         ATTUNE_ERROR_ARGUMENT,
+         "settings[0] has no value"},
         {{.d = 8, .settings = no_key, .setting_count = 1}, ATTUNE_ERROR_SPEC, "block_x"},
         {{.d = 8, .settings = no_number, .setting_count = 1}, ATTUNE_ERROR_SPEC, "many"},
     };
@@ -255,7 +273,8 @@ static void test_dump(void)
     Log log = {0};
     AttuneContext *context = open_context(&log, false);
     AttuneSpec *spec = open_text(causal);
-    AttuneKernel *kernel = create(context, spec, &(AttuneKernelOptions){.d = 8, .target = "interp", .dump = "l"});
+    AttuneKernel *kernel = create(context, spec,
+                                  &(AttuneKernelOptions){.d = 8, .target = "interp", .dump = "l"});
     CU_ASSERT_PTR_NOT_NULL(kernel);
     CU_ASSERT_EQUAL(log.compiled, 1);
     attune_kernel_destroy(kernel);
@@ -263,7 +282,7 @@ static void test_dump(void)
     attune_context_destroy(context);
 }
 
-/* Crowds ---------------------------------------------------------------------------------------------------------------- */
+/* Crowds ------------------------------------------------------------------------------------------------ */
 
 typedef struct Asker {
     AttuneContext *context;
@@ -325,7 +344,7 @@ static void test_processes_ask_at_once(void)
     attune_spec_destroy(spec);
 }
 
-/* Results ----------------------------------------------------------------------------------------------------------------- */
+/* Results ----------------------------------------------------------------------------------------------- */
 
 typedef struct Run {
     int64_t q[4], k[4], v[4], o[4], lse[3];
@@ -361,7 +380,8 @@ static void *random_values(int64_t count, AttuneDtype dtype, uint32_t seed)
     return data;
 }
 
-static void run_make(Run *r, AttuneDtype dtype, int64_t B, int64_t H, int64_t G, int64_t M, int64_t N, int64_t D, int64_t E)
+static void run_make(Run *r, AttuneDtype dtype, int64_t B, int64_t H, int64_t G, int64_t M, int64_t N,
+                     int64_t D, int64_t E)
 {
     memset(r, 0, sizeof *r);
     int64_t *shapes[] = {r->q, r->k, r->v, r->o};
@@ -369,12 +389,14 @@ static void run_make(Run *r, AttuneDtype dtype, int64_t B, int64_t H, int64_t G,
     AttuneTensor *tensors[] = {&r->launch.q, &r->launch.k, &r->launch.v, &r->launch.o};
     for (int t = 0; t < 4; t++) {
         memcpy(shapes[t], want[t], sizeof want[t]);
-        r->data[t] = random_values(want[t][0] * want[t][1] * want[t][2] * want[t][3], dtype, 7u + (uint32_t)t);
+        r->data[t] = random_values(want[t][0] * want[t][1] * want[t][2] * want[t][3], dtype,
+                                   7u + (uint32_t)t);
         *tensors[t] = (AttuneTensor){.data = r->data[t], .dtype = dtype, .ndim = 4, .shape = shapes[t]};
     }
     memcpy(r->lse, (int64_t[3]){B, H, M}, sizeof r->lse);
     r->stat = malloc((size_t)(B * H * M + 1) * sizeof *r->stat);
-    r->returns[0] = (AttuneNamedTensor){"lse", {.data = r->stat, .dtype = ATTUNE_F32, .ndim = 3, .shape = r->lse}};
+    r->returns[0] = (AttuneNamedTensor){"lse",
+                                        {.data = r->stat, .dtype = ATTUNE_F32, .ndim = 3, .shape = r->lse}};
     r->launch.returns = r->returns;
     r->launch.return_count = 1;
 }
@@ -386,18 +408,20 @@ static void run_free(Run *r)
     free(r->stat);
 }
 
-static void launch_and_check(AttuneContext *context, const AttuneSpec *spec, AttuneKernelOptions options, Run *r)
+static void launch_and_check(AttuneContext *context, const AttuneSpec *spec, AttuneKernelOptions options,
+                             Run *r)
 {
     AttuneCheck check;
     AttuneError *error = NULL;
     AttuneKernel *kernel = create(context, spec, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(kernel);
-    if (attune_kernel_launch(kernel, &r->launch, &error) != ATTUNE_OK || attune_check(spec, &options, &r->launch, 1, &check, &error) != ATTUNE_OK) {
+    if (attune_kernel_launch(kernel, &r->launch, &error) != ATTUNE_OK ||
+        attune_check(spec, &options, &r->launch, 1, &check, &error) != ATTUNE_OK) {
         printf("%s\n", attune_error_message(error));
         CU_FAIL("the launch or its check does not run");
     } else if (!check.passed) {
-        printf("\nmax %g <= %g, rms %g <= %g, lse %g, wrong %lld\n", check.max_error, check.max_limit, check.rms_error, check.rms_limit,
-               check.lse_error, (long long)check.wrong_empty_rows);
+        printf("\nmax %g <= %g, rms %g <= %g, lse %g, wrong %lld\n", check.max_error, check.max_limit,
+               check.rms_error, check.rms_limit, check.lse_error, (long long)check.wrong_empty_rows);
         CU_FAIL("the result is too far off");
     }
     CU_ASSERT_EQUAL(check.values, r->o[0] * r->o[1] * r->o[2] * r->o[3]);
@@ -413,19 +437,28 @@ static void test_results(void)
         int64_t B, H, G, M, N, D, E;
         AttuneAlign align;
     } rows[] = {
-        {ATTUNE_F32, "cpu", 1, 2, 1, 65, 65, 32, 32, ATTUNE_ALIGN_OFFSET},  {ATTUNE_F32, "interp", 1, 2, 1, 9, 17, 8, 4, ATTUNE_ALIGN_OFFSET},
-        {ATTUNE_BF16, "cpu", 2, 3, 3, 100, 130, 64, 64, ATTUNE_ALIGN_BOTTOM_RIGHT}, {ATTUNE_F16, "cpu", 1, 6, 2, 33, 70, 40, 24, ATTUNE_ALIGN_OFFSET},
-        {ATTUNE_F32, "cpu", 2, 4, 2, 1, 300, 64, 64, ATTUNE_ALIGN_BOTTOM_RIGHT}, {ATTUNE_F32, "cpu", 1, 1, 1, 1, 1, 1, 1, ATTUNE_ALIGN_OFFSET},
-        {ATTUNE_F32, "cpu", 1, 2, 2, 70, 20, 16, 16, ATTUNE_ALIGN_BOTTOM_RIGHT}, /* the first 50 rows see nothing */
+        {ATTUNE_F32, "cpu", 1, 2, 1, 65, 65, 32, 32, ATTUNE_ALIGN_OFFSET},
+        {ATTUNE_F32, "interp", 1, 2, 1, 9, 17, 8, 4, ATTUNE_ALIGN_OFFSET},
+        {ATTUNE_BF16, "cpu", 2, 3, 3, 100, 130, 64, 64, ATTUNE_ALIGN_BOTTOM_RIGHT},
+        {ATTUNE_F16, "cpu", 1, 6, 2, 33, 70, 40, 24, ATTUNE_ALIGN_OFFSET},
+        {ATTUNE_F32, "cpu", 2, 4, 2, 1, 300, 64, 64, ATTUNE_ALIGN_BOTTOM_RIGHT},
+        {ATTUNE_F32, "cpu", 1, 1, 1, 1, 1, 1, 1, ATTUNE_ALIGN_OFFSET},
+        {ATTUNE_F32, "cpu", 1, 2, 2, 70, 20, 16, 16,
+         ATTUNE_ALIGN_BOTTOM_RIGHT}, /* the first 50 rows see nothing */
     };
     Log log = {0};
     AttuneContext *context = open_context(&log, false);
     AttuneSpec *spec = open_text(causal);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         Run r;
-        run_make(&r, rows[i].dtype, rows[i].B, rows[i].H, rows[i].G, rows[i].M, rows[i].N, rows[i].D, rows[i].E);
+        run_make(&r, rows[i].dtype, rows[i].B, rows[i].H, rows[i].G, rows[i].M, rows[i].N, rows[i].D,
+                 rows[i].E);
         r.launch.align = rows[i].align;
-        launch_and_check(context, spec, (AttuneKernelOptions){.target = rows[i].target, .dtype = rows[i].dtype, .d = rows[i].D, .e = rows[i].E}, &r);
+        launch_and_check(
+            context, spec,
+            (AttuneKernelOptions){
+                .target = rows[i].target, .dtype = rows[i].dtype, .d = rows[i].D, .e = rows[i].E},
+            &r);
         run_free(&r);
     }
     attune_spec_destroy(spec);
@@ -443,7 +476,8 @@ static void test_check_can_fail(void)
     run_make(&r, ATTUNE_F32, 1, 2, 2, 30, 20, 16, 16);
     r.launch.align = ATTUNE_ALIGN_BOTTOM_RIGHT;
     launch_and_check(context, spec, options, &r);
-    float *o = r.data[3], *spots[] = {&o[15 * 16], &o[0], &r.stat[15], &r.stat[0], &o[29 * 16 + 3], &r.stat[20]};
+    float *o = r.data[3],
+          *spots[] = {&o[15 * 16], &o[0], &r.stat[15], &r.stat[0], &o[29 * 16 + 3], &r.stat[20]};
     const float values[] = {o[15 * 16] + 1e-4f, 1e-30f, r.stat[15] + 0.01f, -1e30f, NAN, NAN};
     for (int i = 0; i < 6; i++) {
         AttuneCheck check;
@@ -462,7 +496,8 @@ static void test_check_can_fail(void)
     CU_ASSERT_EQUAL(attune_reference(spec, NULL, &r.launch, 1, NULL, NULL, NULL), ATTUNE_ERROR_ARGUMENT);
     double *exact = calloc(2 * 30 * 16, sizeof *exact), lse[60];
     CU_ASSERT_EQUAL(attune_reference(spec, &options, &r.launch, 1, exact, lse, NULL), ATTUNE_OK);
-    CU_ASSERT_TRUE(fabs(exact[15 * 16] - o[15 * 16]) < 1e-5 && isinf(lse[0]) && fabs(lse[15] - r.stat[15]) < 1e-4);
+    CU_ASSERT_TRUE(fabs(exact[15 * 16] - o[15 * 16]) < 1e-5 && isinf(lse[0]) &&
+                   fabs(lse[15] - r.stat[15]) < 1e-4);
     free(exact);
     run_free(&r);
     attune_spec_destroy(spec);
@@ -510,11 +545,24 @@ static void test_ragged(void)
     for (int b = 0; b < SEQUENCES; b++) {
         int64_t m = cu_q[b + 1] - cu_q[b], n = cu_k[b + 1] - cu_k[b];
         const int64_t q_shape[] = {1, H, m, D}, k_shape[] = {1, G, n, D};
-        const int64_t q_stride[] = {0, (int64_t)cu_q[SEQUENCES] * D, D, 1}, k_stride[] = {0, (int64_t)cu_k[SEQUENCES] * D, D, 1};
+        const int64_t q_stride[] = {0, (int64_t)cu_q[SEQUENCES] * D, D, 1},
+                      k_stride[] = {0, (int64_t)cu_k[SEQUENCES] * D, D, 1};
         float *o = calloc((size_t)(H * m * D + 1), sizeof *o);
-        AttuneLaunch one = {.q = {.data = (float *)r.data[0] + cu_q[b] * D, .dtype = ATTUNE_F32, .ndim = 4, .shape = q_shape, .strides = q_stride},
-                            .k = {.data = (float *)r.data[1] + cu_k[b] * D, .dtype = ATTUNE_F32, .ndim = 4, .shape = k_shape, .strides = k_stride},
-                            .v = {.data = (float *)r.data[2] + cu_k[b] * D, .dtype = ATTUNE_F32, .ndim = 4, .shape = k_shape, .strides = k_stride},
+        AttuneLaunch one = {.q = {.data = (float *)r.data[0] + cu_q[b] * D,
+                                  .dtype = ATTUNE_F32,
+                                  .ndim = 4,
+                                  .shape = q_shape,
+                                  .strides = q_stride},
+                            .k = {.data = (float *)r.data[1] + cu_k[b] * D,
+                                  .dtype = ATTUNE_F32,
+                                  .ndim = 4,
+                                  .shape = k_shape,
+                                  .strides = k_stride},
+                            .v = {.data = (float *)r.data[2] + cu_k[b] * D,
+                                  .dtype = ATTUNE_F32,
+                                  .ndim = 4,
+                                  .shape = k_shape,
+                                  .strides = k_stride},
                             .o = {.data = o, .dtype = ATTUNE_F32, .ndim = 4, .shape = q_shape}};
         CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &one, NULL), ATTUNE_OK);
         int wrong = 0;
@@ -532,11 +580,21 @@ static void test_ragged(void)
 
 int main(void)
 {
-    CU_TestInfo creating[] = {{"levels", test_levels}, {"keys", test_keys}, {"wrong options", test_wrong_options}, {"bad entries", test_bad_entries},
-                              {"dump", test_dump}, {"threads at once", test_threads_ask_at_once}, {"processes at once", test_processes_ask_at_once},
+    CU_TestInfo creating[] = {{"levels", test_levels},
+                              {"keys", test_keys},
+                              {"wrong options", test_wrong_options},
+                              {"bad entries", test_bad_entries},
+                              {"dump", test_dump},
+                              {"threads at once", test_threads_ask_at_once},
+                              {"processes at once", test_processes_ask_at_once},
                               CU_TEST_INFO_NULL};
-    CU_TestInfo results[] = {{"results", test_results}, {"the check can fail", test_check_can_fail}, {"no keys", test_no_keys}, {"ragged", test_ragged},
+    CU_TestInfo results[] = {{"results", test_results},
+                             {"the check can fail", test_check_can_fail},
+                             {"no keys", test_no_keys},
+                             {"ragged", test_ragged},
                              CU_TEST_INFO_NULL};
-    CU_SuiteInfo suites[] = {{"creating", setup, teardown, NULL, NULL, creating}, {"results", setup, teardown, NULL, NULL, results}, CU_SUITE_INFO_NULL};
+    CU_SuiteInfo suites[] = {{"creating", setup, teardown, NULL, NULL, creating},
+                             {"results", setup, teardown, NULL, NULL, results},
+                             CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }

@@ -47,7 +47,8 @@ int main(int argc, char **argv)
     need(spec != NULL, error);
     AttuneContext *context = attune_context_create(&options, &error);
     need(context != NULL, error);
-    AttuneKernel *kernel = attune_kernel_create(context, spec, &kernel_options, &error); /* compiled, or on disk from before */
+    AttuneKernel *kernel = attune_kernel_create(context, spec, &kernel_options,
+                                                &error); /* compiled, or on disk from before */
     need(kernel != NULL, error);
 
     for (int i = 0; i < ROUNDS; i++) {
@@ -83,7 +84,9 @@ int main(int argc, char **argv)
     void *returns[] = {lse};
     for (int i = 0; i < ROUNDS; i++) {
         double start = now_us();
-        need(attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, NULL, returns, NULL}, &error) == ATTUNE_OK, error);
+        need(attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, NULL, returns, NULL}, &error) ==
+                 ATTUNE_OK,
+             error);
         times[i] = now_us() - start;
     }
     report("the same from a plan", times, ROUNDS);

@@ -10,7 +10,8 @@ static AttuneKernel *kernel;
 
 static int setup(void)
 {
-    context = attune_context_create(&(AttuneContextOptions){.threads = 3, .cache_mode = ATTUNE_CACHE_OFF}, NULL);
+    context = attune_context_create(&(AttuneContextOptions){.threads = 3, .cache_mode = ATTUNE_CACHE_OFF},
+                                    NULL);
     kernel = fixture_kernel(context);
     return !context || !kernel;
 }
@@ -22,7 +23,7 @@ static int teardown(void)
     return 0;
 }
 
-/* Complaints ------------------------------------------------------------------------------------------------------ */
+/* Complaints -------------------------------------------------------------------------------------------- */
 
 typedef struct Complaint {
     void (*spoil)(Fixture *f);
@@ -48,8 +49,10 @@ SPOIL(q_huge, f->q_shape[2] = (int64_t)1 << 30;)
 SPOIL(q_null, l->q.data = NULL;)
 SPOIL(o_null, l->o.data = NULL;)
 SPOIL(k_unaligned, l->k.data = (char *)f->k + 2;)
-SPOIL(v_last_stride, memcpy(f->strides, (int64_t[4]){40, 20, 4, 2}, sizeof f->strides); l->v.strides = f->strides;)
-SPOIL(q_far, memcpy(f->strides, (int64_t[4]){INT64_MAX / 2, INT64_MAX / 2, 8, 1}, sizeof f->strides); l->q.strides = f->strides;)
+SPOIL(v_last_stride, memcpy(f->strides, (int64_t[4]){40, 20, 4, 2}, sizeof f->strides);
+      l->v.strides = f->strides;)
+SPOIL(q_far, memcpy(f->strides, (int64_t[4]){INT64_MAX / 2, INT64_MAX / 2, 8, 1}, sizeof f->strides);
+      l->q.strides = f->strides;)
 SPOIL(q_width, f->q_shape[3] = 7;)
 SPOIL(k_width, f->k_shape[3] = 7;)
 SPOIL(k_batch, f->k_shape[0] = 1;)
@@ -63,9 +66,11 @@ SPOIL(o_heads, f->o_shape[1] = 2;)
 SPOIL(o_rows, f->o_shape[2] = 2;)
 SPOIL(groups, f->k_shape[1] = f->v_shape[1] = 3;)
 SPOIL(no_groups, f->k_shape[1] = f->v_shape[1] = 0;)
-SPOIL(o_repeats, memcpy(f->strides, (int64_t[4]){48, 12, 0, 1}, sizeof f->strides); l->o.strides = f->strides;)
+SPOIL(o_repeats, memcpy(f->strides, (int64_t[4]){48, 12, 0, 1}, sizeof f->strides);
+      l->o.strides = f->strides;)
 SPOIL(o_folds, memcpy(f->strides, (int64_t[4]){48, 12, 3, 1}, sizeof f->strides); l->o.strides = f->strides;)
-SPOIL(lse_repeats, memcpy(f->strides, (int64_t[4]){12, 0, 1}, sizeof f->strides); f->returns[0].tensor.strides = f->strides;)
+SPOIL(lse_repeats, memcpy(f->strides, (int64_t[4]){12, 0, 1}, sizeof f->strides);
+      f->returns[0].tensor.strides = f->strides;)
 SPOIL(o_on_q, l->o.data = f->q + 4;)
 SPOIL(o_on_k, l->o.data = f->k + 16;)
 SPOIL(o_on_v, l->o.data = f->v;)
@@ -213,7 +218,8 @@ static const Complaint complaints[] = {
     {ragged_end, "cu_seqlens_q[2] is 4, but q has 3 rows"},
     {ragged_batch, "q.shape[0] is 2, but with cu_seqlens|in one batch"},
     {ragged_input, "extent 'b' is 2, but must be 1 (rows of all sequences are packed)"},
-    {ragged_positions, "sequence 1 has 2 keys, but its queries reach position 2, where input 'doc' has nothing"},
+    {ragged_positions,
+     "sequence 1 has 2 keys, but its queries reach position 2, where input 'doc' has nothing"},
     {ragged_align, "sequence 1 has 0 keys more than queries and sequence 0 has 2"},
 };
 
@@ -256,11 +262,12 @@ static void test_null_arguments(void)
     CHECK_CONTAINS(attune_error_message(error), "launch is NULL");
     attune_error_free(error);
     f->launch.q.data = NULL;
-    CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &f->launch, NULL), ATTUNE_ERROR_ARGUMENT); /* no error wanted */
+    CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &f->launch, NULL),
+                    ATTUNE_ERROR_ARGUMENT); /* no error wanted */
     free(f);
 }
 
-/* Right launches ----------------------------------------------------------------------------------------------------- */
+/* Right launches ---------------------------------------------------------------------------------------- */
 
 static float row_sum(const Fixture *f, int64_t b, int64_t h, int64_t i, const int64_t *stride)
 {
@@ -281,7 +288,8 @@ static void check_result(const Fixture *f, const int64_t *q_stride, const int64_
             }
 }
 
-static const int64_t dense_q[] = {FIX_H * FIX_M * FIX_D, FIX_M *FIX_D, FIX_D}, dense_o[] = {FIX_H * FIX_M * FIX_E, FIX_M *FIX_E, FIX_E};
+static const int64_t dense_q[] = {FIX_H * FIX_M * FIX_D, FIX_M *FIX_D, FIX_D},
+                     dense_o[] = {FIX_H * FIX_M * FIX_E, FIX_M *FIX_E, FIX_E};
 
 static void test_dense(void)
 {
@@ -319,7 +327,8 @@ static void test_bottom_right(void)
 /* [B, M, H, D] in memory, given by layout and given by strides. */
 static void test_layouts(void)
 {
-    const int64_t q_stride[] = {FIX_M * FIX_H * FIX_D, FIX_D, FIX_H *FIX_D, 1}, o_stride[] = {FIX_M * FIX_H * FIX_E, FIX_E, FIX_H *FIX_E, 1};
+    const int64_t q_stride[] = {FIX_M * FIX_H * FIX_D, FIX_D, FIX_H * FIX_D, 1},
+                  o_stride[] = {FIX_M * FIX_H * FIX_E, FIX_E, FIX_H * FIX_E, 1};
     Fixture *f = malloc(sizeof *f);
     fixture_init(f);
     f->launch.q.strides = q_stride;
@@ -350,7 +359,8 @@ static void test_odd_strides(void)
     fixture_init(f);
     f->q_shape[0] = f->k_shape[0] = f->v_shape[0] = f->o_shape[0] = f->lse_shape[0] = 1;
     f->input_shape[FIX_DOC][0] = 1;
-    const int64_t junk_q[] = {-987654321, FIX_M * FIX_D, FIX_D, 1}, junk_o[] = {5, FIX_M * FIX_E, FIX_E, 1}, zero[] = {0, 0, 0};
+    const int64_t junk_q[] = {-987654321, FIX_M * FIX_D, FIX_D, 1}, junk_o[] = {5, FIX_M * FIX_E, FIX_E, 1},
+                  zero[] = {0, 0, 0};
     f->launch.q.strides = junk_q;
     f->launch.o.strides = junk_o;
     f->inputs[FIX_BIAS].tensor.strides = zero;
@@ -373,7 +383,8 @@ static void test_ragged(void)
     const float lse[] = {0, 0, 1}; /* rows count from 0 in every sequence */
     for (int64_t h = 0; h < FIX_H; h++)
         for (int64_t row = 0; row < FIX_M; row++) {
-            CU_ASSERT_EQUAL(f->o[(h * FIX_M + row) * FIX_E], row_sum(f, 0, h, row, dense_q) + (float)(100 * h));
+            CU_ASSERT_EQUAL(f->o[(h * FIX_M + row) * FIX_E],
+                            row_sum(f, 0, h, row, dense_q) + (float)(100 * h));
             CU_ASSERT_EQUAL(f->lse[h * FIX_M + row], lse[row]);
         }
     free(f);
@@ -389,7 +400,8 @@ static void test_empty(void)
             f->q_shape[2] = f->o_shape[2] = f->lse_shape[2] = f->input_shape[FIX_BIAS][1] = 0;
             f->launch.q.data = f->launch.o.data = NULL;
         } else if (which == 1) {
-            f->q_shape[0] = f->k_shape[0] = f->v_shape[0] = f->o_shape[0] = f->lse_shape[0] = f->input_shape[FIX_DOC][0] = 0;
+            f->q_shape[0] = f->k_shape[0] = f->v_shape[0] = f->o_shape[0] = f->lse_shape[0] =
+                f->input_shape[FIX_DOC][0] = 0;
         } else if (which == 2) {
             f->q_shape[1] = f->k_shape[1] = f->v_shape[1] = f->o_shape[1] = f->lse_shape[1] = 0;
             f->input_shape[FIX_SLOPE][0] = f->input_shape[FIX_BIAS][0] = 0;
@@ -412,8 +424,11 @@ static void test_grid(void)
         int64_t m[3], n[3];
         const char *says; /* NULL: right */
     } rows[] = {
-        {{3, 4, 0}, {0}, NULL}, {{3, 4, 1}, {3, 4, 0}, NULL}, {{3, 5, 0}, {3, 4, 0}, "m_axis is [3, 5], 15 positions, but M is 12"},
-        {{3, 4, 0}, {2, 4, 0}, "n_axis is [2, 4], 8 positions, but N is 12"}, {{12, 0, 0}, {0}, "m_axis is [12, 0], 0 positions"},
+        {{3, 4, 0}, {0}, NULL},
+        {{3, 4, 1}, {3, 4, 0}, NULL},
+        {{3, 5, 0}, {3, 4, 0}, "m_axis is [3, 5], 15 positions, but M is 12"},
+        {{3, 4, 0}, {2, 4, 0}, "n_axis is [2, 4], 8 positions, but N is 12"},
+        {{12, 0, 0}, {0}, "m_axis is [12, 0], 0 positions"},
         {{3, 4, 2}, {0}, "m_axis[2] is 2, but 'fake' has rank 2"},
     };
     AttuneKernel *grid = fixture_kernel_of_rank(context, 2);
@@ -421,14 +436,17 @@ static void test_grid(void)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         AttuneError *error = NULL;
         fixture_init(f);
-        f->q_shape[0] = f->k_shape[0] = f->v_shape[0] = f->o_shape[0] = f->lse_shape[0] = f->input_shape[FIX_DOC][0] = 1;
+        f->q_shape[0] = f->k_shape[0] = f->v_shape[0] = f->o_shape[0] = f->lse_shape[0] =
+            f->input_shape[FIX_DOC][0] = 1;
         f->q_shape[2] = f->k_shape[2] = f->v_shape[2] = f->o_shape[2] = f->lse_shape[2] = 12;
         f->input_shape[FIX_BIAS][1] = f->input_shape[FIX_BIAS][2] = f->input_shape[FIX_DOC][1] = 12;
-        f->q_shape[1] = f->o_shape[1] = f->lse_shape[1] = f->input_shape[FIX_BIAS][0] = f->input_shape[FIX_SLOPE][0] = 1;
+        f->q_shape[1] = f->o_shape[1] = f->lse_shape[1] = f->input_shape[FIX_BIAS][0] =
+            f->input_shape[FIX_SLOPE][0] = 1;
         f->k_shape[1] = f->v_shape[1] = 1;
         memcpy(f->launch.m_axis, rows[i].m, sizeof rows[i].m);
         memcpy(f->launch.n_axis, rows[i].n, sizeof rows[i].n);
-        CU_ASSERT_EQUAL(attune_kernel_launch(grid, &f->launch, &error), rows[i].says ? ATTUNE_ERROR_ARGUMENT : ATTUNE_OK);
+        CU_ASSERT_EQUAL(attune_kernel_launch(grid, &f->launch, &error),
+                        rows[i].says ? ATTUNE_ERROR_ARGUMENT : ATTUNE_OK);
         CHECK_CONTAINS(attune_error_message(error), rows[i].says ? rows[i].says : "");
         attune_error_free(error);
     }
@@ -447,7 +465,7 @@ static void test_grid(void)
     free(f);
 }
 
-/* Plans ---------------------------------------------------------------------------------------------------------------- */
+/* Plans ------------------------------------------------------------------------------------------------- */
 
 static AttunePlanData plan_data(Fixture *f, const void **inputs, void **returns)
 {
@@ -510,7 +528,8 @@ static void test_plan(void)
     free(other);
 }
 
-/* A ragged plan keeps its own copy of the lengths; plans and kernels outlive handles that they were made from. */
+/* A ragged plan keeps its own copy of the lengths; plans and kernels outlive handles that they were made
+ * from. */
 static void test_plan_lifetime(void)
 {
     const void *inputs[FIX_INPUTS];
@@ -558,12 +577,14 @@ static void test_built_misuse(void)
         error = NULL;
     }
     CU_ASSERT_EQUAL(refused, size);
-    for (size_t at = 0; at < size; at++) /* no flipped bit crashes or leaks; what comes back is a description or NULL */
+    for (size_t at = 0; at < size;
+         at++) /* no flipped bit crashes or leaks; what comes back is a description or NULL */
         for (int bit = 0; bit < 8; bit++) {
             bytes[at] ^= (unsigned char)(1 << bit);
             Description *read = description_unpack(bytes, size, NULL);
             if (read)
-                CU_ASSERT_TRUE(read->shape.phase_count <= PROGRAM_MAX_PHASES && read->signature.input_count <= SPEC_MAX_INPUTS);
+                CU_ASSERT_TRUE(read->shape.phase_count <= PROGRAM_MAX_PHASES &&
+                               read->signature.input_count <= SPEC_MAX_INPUTS);
             description_destroy(read);
             bytes[at] ^= (unsigned char)(1 << bit);
         }
@@ -590,30 +611,43 @@ static void test_input_shapes(void)
     }
     int64_t shape[ATTUNE_MAX_DIMS];
     AttuneError *error = NULL;
-    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 7, &sizes, NULL, 0, shape, &error), ATTUNE_ERROR_ARGUMENT);
+    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 7, &sizes, NULL, 0, shape, &error),
+                    ATTUNE_ERROR_ARGUMENT);
     CHECK_CONTAINS(attune_error_message(error), "index is 7, but 'fake' has 7 inputs");
     attune_error_free(error);
     const AttuneParam wrong[] = {attune_param_int("x", 4)}, negative[] = {attune_param_int("window", -4)};
-    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 0, &sizes, wrong, 1, shape, &error), ATTUNE_ERROR_ARGUMENT);
+    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 0, &sizes, wrong, 1, shape, &error),
+                    ATTUNE_ERROR_ARGUMENT);
     CHECK_CONTAINS(attune_error_message(error), "params[0] is 'x'");
     attune_error_free(error);
-    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, FIX_BAND, &sizes, negative, 1, shape, &error), ATTUNE_ERROR_ARGUMENT);
+    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, FIX_BAND, &sizes, negative, 1, shape, &error),
+                    ATTUNE_ERROR_ARGUMENT);
     CHECK_CONTAINS(attune_error_message(error), "comes to no size");
     attune_error_free(error);
     CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 0, NULL, NULL, 0, shape, NULL), ATTUNE_ERROR_ARGUMENT);
     CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 0, &sizes, NULL, 0, NULL, NULL), ATTUNE_ERROR_ARGUMENT);
-    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 0, &sizes, NULL, 1, shape, NULL), ATTUNE_ERROR_ARGUMENT);
+    CU_ASSERT_EQUAL(attune_kernel_input_shape(kernel, 0, &sizes, NULL, 1, shape, NULL),
+                    ATTUNE_ERROR_ARGUMENT);
 }
 
 int main(void)
 {
     CU_TestInfo wrong[] = {{"every complaint", test_complaints}, {"NULL arguments", test_null_arguments},
                            {"built kernels", test_built_misuse}, CU_TEST_INFO_NULL};
-    CU_TestInfo right[] = {{"dense", test_dense}, {"return not wanted", test_return_not_wanted}, {"bottom-right", test_bottom_right},
-                           {"layouts", test_layouts}, {"odd strides", test_odd_strides}, {"ragged", test_ragged},
-                           {"empty", test_empty}, {"grids", test_grid}, {"input shapes", test_input_shapes}, CU_TEST_INFO_NULL};
+    CU_TestInfo right[] = {{"dense", test_dense},
+                           {"return not wanted", test_return_not_wanted},
+                           {"bottom-right", test_bottom_right},
+                           {"layouts", test_layouts},
+                           {"odd strides", test_odd_strides},
+                           {"ragged", test_ragged},
+                           {"empty", test_empty},
+                           {"grids", test_grid},
+                           {"input shapes", test_input_shapes},
+                           CU_TEST_INFO_NULL};
     CU_TestInfo plans[] = {{"plan", test_plan}, {"lifetime", test_plan_lifetime}, CU_TEST_INFO_NULL};
-    CU_SuiteInfo suites[] = {{"wrong launches", setup, teardown, NULL, NULL, wrong}, {"right launches", setup, teardown, NULL, NULL, right},
-                             {"plans", setup, teardown, NULL, NULL, plans}, CU_SUITE_INFO_NULL};
+    CU_SuiteInfo suites[] = {{"wrong launches", setup, teardown, NULL, NULL, wrong},
+                             {"right launches", setup, teardown, NULL, NULL, right},
+                             {"plans", setup, teardown, NULL, NULL, plans},
+                             CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }

@@ -1,5 +1,5 @@
-/* Running out of memory at every allocation of ours, once and from there on: every call ends in its result or in
- * ATTUNE_ERROR_MEMORY, and nothing is left behind. What LLVM allocates for itself is not counted. */
+/* Running out of memory at every allocation of ours, once and from there on: every call ends in its result or
+ * in ATTUNE_ERROR_MEMORY, and nothing is left behind. What LLVM allocates for itself is not counted. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -72,10 +72,10 @@ void __wrap_free(void *data)
     __real_free(data);
 }
 
-/* The life of a program, as far as it gets. ------------------------------------------------------------------------ */
+/* The life of a program, as far as it gets. ------------------------------------------------------------- */
 
-static const char text[] =
-    "attention local { param w: int = 5  input slope[h]: f32  mask j <= i and i - j < w  score s * scale - slope[h] * (i - j)  return lse }";
+static const char text[] = "attention local { param w: int = 5  input slope[h]: f32  mask j <= i and i - j < "
+                           "w  score s * scale - slope[h] * (i - j)  return lse }";
 enum { H = 2, M = 9, D = 8 };
 
 typedef struct Life {
@@ -91,7 +91,8 @@ static bool failed(Life *life, AttuneError *error)
     return true;
 }
 
-static void live_kernel(Life *life, AttuneSpec *spec, AttuneKernel *kernel, const AttuneKernelOptions *options)
+static void live_kernel(Life *life, AttuneSpec *spec, AttuneKernel *kernel,
+                        const AttuneKernelOptions *options)
 {
     static float q[H * M * D], o[H * M * D], lse[H * M], slope[H] = {0.5f, 0.25f};
     const int64_t shape[] = {1, H, M, D}, lse_shape[] = {1, H, M}, slope_shape[] = {H};
@@ -99,9 +100,17 @@ static void live_kernel(Life *life, AttuneSpec *spec, AttuneKernel *kernel, cons
     for (int i = 0; i < H * M * D; i++)
         q[i] = (float)(i % 7) / 7;
     AttuneTensor t = {.data = q, .dtype = ATTUNE_F32, .ndim = 4, .shape = shape};
-    AttuneNamedTensor input = {"slope", {.data = slope, .dtype = ATTUNE_F32, .ndim = 1, .shape = slope_shape}};
+    AttuneNamedTensor input = {"slope",
+                               {.data = slope, .dtype = ATTUNE_F32, .ndim = 1, .shape = slope_shape}};
     AttuneNamedTensor back = {"lse", {.data = lse, .dtype = ATTUNE_F32, .ndim = 3, .shape = lse_shape}};
-    AttuneLaunch launch = {.q = t, .k = t, .v = t, .o = t, .inputs = &input, .input_count = 1, .returns = &back, .return_count = 1};
+    AttuneLaunch launch = {.q = t,
+                           .k = t,
+                           .v = t,
+                           .o = t,
+                           .inputs = &input,
+                           .input_count = 1,
+                           .returns = &back,
+                           .return_count = 1};
     launch.o.data = o;
     launch.cu_seqlens_q = launch.cu_seqlens_k = cu;
     launch.sequences = 2;
@@ -113,7 +122,8 @@ static void live_kernel(Life *life, AttuneSpec *spec, AttuneKernel *kernel, cons
         return;
     const void *inputs[] = {slope};
     void *returns[] = {lse};
-    bool launched = attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, inputs, returns, NULL}, &error) == ATTUNE_OK;
+    bool launched = attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, inputs, returns, NULL}, &error) ==
+                    ATTUNE_OK;
     attune_plan_destroy(plan);
     if (!launched && failed(life, error))
         return;
@@ -127,7 +137,8 @@ static void live_kernel(Life *life, AttuneSpec *spec, AttuneKernel *kernel, cons
 static void live_context(Life *life, AttuneContext *context, AttuneSpec *spec)
 {
     const AttuneSetting settings[] = {{"w", "3"}};
-    const AttuneKernelOptions options = {.target = life->target, .d = D, .settings = settings, .setting_count = 1};
+    const AttuneKernelOptions options = {
+        .target = life->target, .d = D, .settings = settings, .setting_count = 1};
     AttuneError *error = NULL;
     AttuneKernel *kernel = attune_kernel_create(context, spec, &options, &error);
     if (!kernel && failed(life, error))
@@ -141,8 +152,11 @@ static void live_once(Life *life)
     AttuneError *error = NULL;
     life->status = ATTUNE_OK;
     life->finished = false;
-    AttuneContext *context = attune_context_create(&(AttuneContextOptions){.threads = 1, .cache_dir = life->cache_dir,
-        .cache_mode = life->cache_dir ? ATTUNE_CACHE_ON : ATTUNE_CACHE_OFF}, &error);
+    AttuneContext *context = attune_context_create(
+        &(AttuneContextOptions){.threads = 1,
+                                .cache_dir = life->cache_dir,
+                                .cache_mode = life->cache_dir ? ATTUNE_CACHE_ON : ATTUNE_CACHE_OFF},
+        &error);
     if (!context && failed(life, error))
         return;
     AttuneSpec *spec = attune_spec_from_text(text, sizeof text - 1, NULL, &error);
@@ -171,7 +185,8 @@ static void sweep(Life *life, bool from_there_on, long kept)
         sum += live;
         CU_ASSERT_TRUE(labs(sum) <= kept);
         if (labs(sum) > kept || !(life->finished || life->status == ATTUNE_ERROR_MEMORY))
-            printf("\nallocation %ld: status %s, %ld left\n", fail_at, attune_status_name(life->status), live);
+            printf("\nallocation %ld: status %s, %ld left\n", fail_at, attune_status_name(life->status),
+                   live);
         failures += !life->finished;
         if (seen < fail_at)
             break;
@@ -260,11 +275,18 @@ static void test_error_without_memory(void)
 
 int main(void)
 {
-    CU_TestInfo tests[] = {{"interp, one failure", test_interp_once}, {"interp, from there on", test_interp_persistent},
+    CU_TestInfo tests[] = {
+        {"interp, one failure", test_interp_once},
+        {"interp, from there on", test_interp_persistent},
 #if ATTUNE_HAVE_LLVM
-                           {"cpu, one failure", test_cpu_once}, {"cpu, from there on", test_cpu_persistent}, {"disk cache", test_disk},
+        {"cpu, one failure", test_cpu_once},
+        {"cpu, from there on", test_cpu_persistent},
+        {"disk cache", test_disk},
 #endif
-                           {"building", test_build}, {"the error itself", test_error_without_memory}, CU_TEST_INFO_NULL};
+        {"building", test_build},
+        {"the error itself", test_error_without_memory},
+        CU_TEST_INFO_NULL
+    };
     CU_SuiteInfo suites[] = {{"out of memory", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }

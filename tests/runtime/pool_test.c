@@ -21,7 +21,8 @@ typedef struct Count {
 static void count_items(void *user, int64_t begin, int64_t end, int participant)
 {
     Count *count = user;
-    if (participant < 0 || participant >= count->threads || atomic_fetch_add(&count->inside[participant], 1) != 0)
+    if (participant < 0 || participant >= count->threads ||
+        atomic_fetch_add(&count->inside[participant], 1) != 0)
         atomic_fetch_add(&count->shared, 1);
     for (int64_t i = begin; i < end; i++)
         atomic_fetch_add(&count->done[i], 1);
@@ -164,7 +165,8 @@ static void *launcher_main(void *argument)
 static void test_launches_at_once(void)
 {
     enum { LAUNCHERS = 24 }; /* more than the context keeps blocks for */
-    AttuneContext *context = attune_context_create(&(AttuneContextOptions){.threads = 3, .cache_mode = ATTUNE_CACHE_OFF}, NULL);
+    AttuneContext *context = attune_context_create(
+        &(AttuneContextOptions){.threads = 3, .cache_mode = ATTUNE_CACHE_OFF}, NULL);
     AttuneKernel *kernel = fixture_kernel(context);
     pthread_t threads[LAUNCHERS];
     for (int i = 0; i < LAUNCHERS; i++)
@@ -206,9 +208,13 @@ static void test_blocks(void)
 
 int main(void)
 {
-    CU_TestInfo pool[] = {{"coverage", test_coverage}, {"default threads", test_default_threads}, {"many jobs", test_many_jobs},
-                          {"many callers", test_many_callers}, {"fork", test_fork}, CU_TEST_INFO_NULL};
-    CU_TestInfo context[] = {{"blocks", test_blocks}, {"launches at once", test_launches_at_once}, CU_TEST_INFO_NULL};
-    CU_SuiteInfo suites[] = {{"pool", NULL, NULL, NULL, NULL, pool}, {"context", NULL, NULL, NULL, NULL, context}, CU_SUITE_INFO_NULL};
+    CU_TestInfo pool[] = {{"coverage", test_coverage},   {"default threads", test_default_threads},
+                          {"many jobs", test_many_jobs}, {"many callers", test_many_callers},
+                          {"fork", test_fork},           CU_TEST_INFO_NULL};
+    CU_TestInfo context[] = {
+        {"blocks", test_blocks}, {"launches at once", test_launches_at_once}, CU_TEST_INFO_NULL};
+    CU_SuiteInfo suites[] = {{"pool", NULL, NULL, NULL, NULL, pool},
+                             {"context", NULL, NULL, NULL, NULL, context},
+                             CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }
