@@ -420,7 +420,7 @@ static void fill(Growth *g, Plane *p)
         switch (p->elem) {
         case ELEM_TYPE_BOOL: data[at] = (char)(i & 1); break;
         case ELEM_TYPE_I32: ((int32_t *)data)[at] = (int32_t)i; break;
-        case ELEM_TYPE_I64: ((int64_t *)data)[at] = k % 7 ? i : i << 33; break;
+        case ELEM_TYPE_I64: ((int64_t *)data)[at] = k % 7 ? i : i * ((int64_t)1 << 33); break;
         case ELEM_TYPE_F32: ((float *)data)[at] = f; break;
         case ELEM_TYPE_BF16: ((uint16_t *)data)[at] = bf16_of_float(f); break;
         case ELEM_TYPE_F16: ((uint16_t *)data)[at] = f16_of_float(f); break;
