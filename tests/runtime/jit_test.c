@@ -10,12 +10,13 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "runtime/cache.h"
 
 static char directory[64];
 static const char *target = "cpu";
 
 typedef struct Log {
-    int hits, misses, compiled, warnings, progress;
+    int hits, misses, compiled, warnings, lines;
     char last[4096];
 } Log;
 
@@ -25,7 +26,7 @@ static void note(void *user, AttuneLogLevel level, const char *text)
     log->hits += strstr(text, "cache: hit") != NULL;
     log->misses += strstr(text, "cache: miss") != NULL;
     log->compiled += strncmp(text, "compiled ", 9) == 0;
-    log->progress += strstr(text, "still compiling") != NULL;
+    log->lines++;
     log->warnings += level == ATTUNE_LOG_WARNING;
     snprintf(log->last, sizeof log->last, "%s", text);
 }
@@ -201,6 +202,7 @@ static void test_wrong_options(void)
         {{.d = 8, .e = -1}, ATTUNE_ERROR_ARGUMENT, "e is -1"},
         {{.d = 8, .dtype = ATTUNE_I32}, ATTUNE_ERROR_ARGUMENT, "dtype is i32"},
         {{.d = 8, .target = "abacus"}, ATTUNE_ERROR_TARGET, "abacus"},
+        {{.d = 8, .target = "cpu:abacus"}, ATTUNE_ERROR_TARGET, "abacus"},
         {{.d = 8, .setting_count = 1}, ATTUNE_ERROR_ARGUMENT, "settings is NULL"},
         {{.d = 8, .setting_count = -1}, ATTUNE_ERROR_ARGUMENT, "setting_count (-1)"},
         {{.d = 8, .settings = no_value, .setting_count = 1},
@@ -238,48 +240,88 @@ static void test_wrong_options(void)
     attune_context_destroy(context);
 }
 
-/* An entry whose envelope is right and whose kernel is not, and one that is damaged: compiled anew. */
-static void test_bad_entries(void)
+static void spoil_payload(const char *key)
 {
-    Log log = {0};
-    AttuneSpec *spec = open_text(causal);
-    const AttuneKernelOptions options = {.d = 24};
-    AttuneContext *context = open_context(&log, false);
-    AttuneKernel *kernel = create(context, spec, &options);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(kernel);
     char path[160];
-    AttuneKernelInfo info;
-    attune_kernel_info(kernel, &info);
-    snprintf(path, sizeof path, "%s/%s.kernel", directory, info.key);
-    attune_kernel_destroy(kernel);
-    attune_context_destroy(context);
+    snprintf(path, sizeof path, "%s/%s.kernel", directory, key);
     FILE *file = fopen(path, "r+");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     fseek(file, 1000, SEEK_SET);
-    fputc(fgetc(file) ^ 1, file);
+    int byte = fgetc(file);
+    fseek(file, 1000, SEEK_SET);
+    fputc(byte ^ 1, file);
     fclose(file);
-    log = (Log){0};
-    context = open_context(&log, false);
-    kernel = create(context, spec, &options);
-    CU_ASSERT_PTR_NOT_NULL(kernel);
-    CU_ASSERT_TRUE(log.warnings == 1 && log.compiled == 1);
-    attune_kernel_destroy(kernel);
+}
+
+/* A whole entry under this key whose payload is no kernel. */
+static void replace_payload(const char *key)
+{
+    AttuneContextOptions options = {.threads = 1, .cache_dir = directory};
+    AttuneContext *context = attune_context_create(&options, NULL);
+    Cache *cache = cache_open(context);
+    unsigned char bytes[CACHE_KEY_BYTES];
+    for (int i = 0; i < CACHE_KEY_BYTES; i++) {
+        unsigned byte;
+        CU_ASSERT_EQUAL(sscanf(key + 2 * i, "%2x", &byte), 1);
+        bytes[i] = (unsigned char)byte;
+    }
+    cache_store(cache, bytes, &(CacheLabel){"x", "x", ATTUNE_F32, 1, 1}, "no kernel", 9);
+    cache_close(cache);
     attune_context_destroy(context);
+}
+
+/* Damaged entries, and whole ones with something else in them: warned about and compiled anew. */
+static void test_bad_entries(void)
+{
+    static void (*const spoil[])(const char *key) = {spoil_payload, replace_payload};
+    AttuneSpec *spec = open_text(causal);
+    const AttuneKernelOptions options = {.d = 24};
+    for (int i = 0; i < 2; i++) {
+        Log log = {0};
+        AttuneKernelInfo info;
+        AttuneContext *context = open_context(&log, false);
+        AttuneKernel *kernel = create(context, spec, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(kernel);
+        attune_kernel_info(kernel, &info);
+        spoil[i](info.key);
+        attune_kernel_destroy(kernel);
+        attune_context_destroy(context);
+        log = (Log){0};
+        context = open_context(&log, false);
+        kernel = create(context, spec, &options);
+        CU_ASSERT_PTR_NOT_NULL(kernel);
+        CU_ASSERT_TRUE(log.warnings >= 1 && log.compiled == 1);
+        attune_kernel_destroy(kernel);
+        attune_context_destroy(context);
+    }
     attune_spec_destroy(spec);
 }
 
+/* Programs are printed by the passes that are asked for, although a kernel like this is in memory already. */
 static void test_dump(void)
 {
-    Log log = {0};
-    AttuneContext *context = open_context(&log, false);
+    int lines[3];
+    static const char *const dumps[] = {NULL, "l", "lz"};
     AttuneSpec *spec = open_text(causal);
-    AttuneKernel *kernel = create(context, spec,
-                                  &(AttuneKernelOptions){.d = 8, .target = "interp", .dump = "l"});
-    CU_ASSERT_PTR_NOT_NULL(kernel);
-    CU_ASSERT_EQUAL(log.compiled, 1);
-    attune_kernel_destroy(kernel);
+    for (int i = 0; i < 3; i++) {
+        Log log = {0};
+        AttuneContext *context = open_context(&log, false);
+        AttuneKernelOptions options = {.d = 8, .target = "interp"};
+        AttuneKernel *first = create(context, spec, &options);
+        options.dump = dumps[i];
+        log = (Log){0};
+        AttuneKernel *kernel = create(context, spec, &options);
+        CU_ASSERT_PTR_NOT_NULL(kernel);
+        CU_ASSERT_EQUAL(log.compiled, i > 0);
+        lines[i] = log.lines;
+        attune_kernel_destroy(kernel);
+        attune_kernel_destroy(first);
+        attune_context_destroy(context);
+    }
+    CU_ASSERT_EQUAL(lines[0], 0);
+    CU_ASSERT_TRUE(lines[1] > 10);
+    CU_ASSERT_TRUE(lines[2] > lines[1] + 10);
     attune_spec_destroy(spec);
-    attune_context_destroy(context);
 }
 
 /* Crowds ------------------------------------------------------------------------------------------------ */
