@@ -23,14 +23,14 @@ function(attune_add_kernels target)
     endif()
     get_filename_component(path ${spec} ABSOLUTE)
     add_custom_command(OUTPUT ${directory}/${name}.o ${directory}/${name}.h ${directory}/${name}.json
-      COMMAND attune_command build ${path} --target=${K_TARGET} --dtype=${K_DTYPE} --shape=${K_SHAPE} --symbol=${name}
+      COMMAND attune::command build ${path} --target=${K_TARGET} --dtype=${K_DTYPE} --shape=${K_SHAPE} --symbol=${name}
               --quiet -o ${directory}
-      DEPENDS attune_command ${path} VERBATIM)
+      DEPENDS attune::command ${path} VERBATIM)
     list(APPEND objects ${directory}/${name}.o ${directory}/${name}.h)
   endforeach()
   add_library(${target} STATIC ${objects})
   set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C)
-  target_include_directories(${target} PUBLIC ${directory} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../runtime)
-  target_link_libraries(${target} PUBLIC attune_rt)
+  target_include_directories(${target} PUBLIC ${directory})
+  target_link_libraries(${target} PUBLIC attune::rt)
 endfunction()
