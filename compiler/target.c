@@ -11,7 +11,8 @@
 #include "emit/llvm.h"
 #endif
 
-static const char known[] = "known targets: cpu, cpu:native, cpu:NAME (as x86-64-v3, x86-64-v4, znver4), cpu:aarch64, interp, cuda (cuda:sm_90a), ptx";
+static const char known[] = "known targets: cpu, cpu:native, cpu:NAME (as x86-64-v3, x86-64-v4, znver4), "
+                            "cpu:aarch64, interp, cuda (cuda:sm_90a), ptx";
 
 static bool parse_cpu(Diag *diag, const char *text, Target *target)
 {
@@ -19,13 +20,17 @@ static bool parse_cpu(Diag *diag, const char *text, Target *target)
     const char *cpu = text[3] == ':' ? text + 4 : "native";
     bool arm = !strcmp(cpu, "aarch64");
     if (!cpu[0]) {
-        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "the target '%s' names no CPU", text), "%s", known);
+        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "the target '%s' names no CPU", text),
+                 "%s", known);
         return false;
     }
     return llvm_cpu_target(diag, arm ? "generic" : cpu, arm ? "aarch64-unknown-linux-gnu" : NULL, target);
 #else
     (void)target;
-    diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "this build has no LLVM, which the target '%s' needs", text), "use 'interp'");
+    diag_fix(diag,
+             diag_error(diag, SPAN_NONE, "unknown-target",
+                        "this build has no LLVM, which the target '%s' needs", text),
+             "use 'interp'");
     return false;
 #endif
 }
@@ -34,7 +39,10 @@ static bool parse_cuda(Diag *diag, const char *text, Target *target)
 {
     const char *arch = !strcmp(text, "cuda") ? "sm_90a" : !strncmp(text, "cuda:", 5) ? text + 5 : text;
     if (strcmp(arch, "sm_90a")) {
-        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "the target '%s' is for no GPU that is known: sm_90a (Hopper) is", text), "use 'cuda' or 'cuda:sm_90a'");
+        diag_fix(diag,
+                 diag_error(diag, SPAN_NONE, "unknown-target",
+                            "the target '%s' is for no GPU that is known: sm_90a (Hopper) is", text),
+                 "use 'cuda' or 'cuda:sm_90a'");
         return false;
     }
     target->kind = TARGET_CUDA;
@@ -49,7 +57,10 @@ bool target_parse(Diag *diag, const char *text, Target *target)
 {
     *target = (Target){0};
     if (strlen(text) >= sizeof target->name) {
-        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "the target name is longer than %zu characters", sizeof target->name - 1), "%s", known);
+        diag_fix(diag,
+                 diag_error(diag, SPAN_NONE, "unknown-target",
+                            "the target name is longer than %zu characters", sizeof target->name - 1),
+                 "%s", known);
         return false;
     }
     snprintf(target->name, sizeof target->name, "%s", strcmp(text, "cpu:native") ? text : "cpu");
@@ -63,9 +74,11 @@ bool target_parse(Diag *diag, const char *text, Target *target)
         return parse_cuda(diag, text, target);
     bool ptx = !strcmp(text, "ptx") || !strncmp(text, "ptx:", 4);
     if (ptx)
-        diag_error(diag, SPAN_NONE, "unsupported-target", "the target '%s' is not there yet: this version emits for CPUs and CUDA", text);
+        diag_error(diag, SPAN_NONE, "unsupported-target",
+                   "the target '%s' is not there yet: this version emits for CPUs and CUDA", text);
     else
-        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "unknown target '%s'", text), "%s", known);
+        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "unknown target '%s'", text), "%s",
+                 known);
     return false;
 }
 
@@ -78,7 +91,8 @@ static Program *detach(Diag *diag, const Program *program, const char *text, Are
         Diag *own_diag = diag_create(own);
         copy = program_parse(own, own_diag, diag_add_source(own_diag, program->name, text, strlen(text)));
         if (!copy)
-            diag_error(diag, SPAN_NONE, "internal", "the program's text does not read back: %s", diag_to_text(own_diag));
+            diag_error(diag, SPAN_NONE, "internal", "the program's text does not read back: %s",
+                       diag_to_text(own_diag));
     }
     arena_arm(own, outer);
     return copy;
@@ -126,7 +140,8 @@ static Kernel *emit(const Target *target, Arena *arena, Diag *diag, Program *pro
     case TARGET_PTX:
         break;
     }
-    diag_error(diag, SPAN_NONE, "unsupported-target", "this build cannot emit for the target '%s'", target->name);
+    diag_error(diag, SPAN_NONE, "unsupported-target", "this build cannot emit for the target '%s'",
+               target->name);
     return NULL;
 }
 

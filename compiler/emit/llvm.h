@@ -1,4 +1,5 @@
-/* The LLVM back end for CPUs: a SIZED Program -> one relocatable object; and loading such objects for JIT use. */
+/* The LLVM back end for CPUs: a SIZED Program -> one relocatable object; and loading such objects for JIT
+ * use. */
 #ifndef ATTUNE_EMIT_LLVM_H
 #define ATTUNE_EMIT_LLVM_H
 
@@ -6,8 +7,9 @@
 
 /* Fills the CPU facts of a Target: "native" for the host or an LLVM cpu name; triple NULL: the host's. */
 bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *target);
-/* Object code for every phase; entries are named `<program name>_<phase name>`. Sets entry names, scratch_bytes,
- * code. NULL with diagnostics. Position-independent code, no external symbols but mem* functions. */
+/* Object code for every phase; entries are named `<program name>_<phase name>`. Sets entry names,
+ * scratch_bytes, code. NULL with diagnostics. Position-independent code, no external symbols but mem*
+ * functions. */
 Kernel *llvm_cpu_emit(const Target *target, Arena *arena, Diag *diag, const Program *program);
 /* The LLVM IR (optimised) or assembly of the same, as text in the arena. */
 char *llvm_cpu_text(const Target *target, Arena *arena, Diag *diag, const Program *program, bool assembly);

@@ -1,9 +1,10 @@
 /* Contractions: out[x][lanes] += sum over y of a[y][lanes] * b(x, y).
  *
- * The operand that has the lane axis is read as vectors, the other one element by element, each broadcast to all
- * lanes: straight from the user's memory where it lies there. A block of x by several vectors of lanes stays in
- * registers over the whole sum: with 32 registers 6 x 4 or 12 x 2, with 16 registers 6 x 2 or 12 x 1. The
- * elementwise instructions of the group work on the finished accumulators before they are stored. */
+ * The operand that has the lane axis is read as vectors, the other one element by element, each broadcast
+ * to all lanes: straight from the user's memory where it lies there. A block of x by several vectors of
+ * lanes stays in registers over the whole sum: with 32 registers 6 x 4 or 12 x 2, with 16 registers 6 x 2
+ * or 12 x 1. The elementwise instructions of the group work on the finished accumulators before they are
+ * stored. */
 #include "llvm_gen.h"
 
 enum { BLOCK_MAX = 24 };
@@ -66,14 +67,17 @@ static LLVMValueRef as_float(Gen *g, LLVMValueRef v, const Inst *inst)
 }
 
 /* acc + expr(a, b) */
-static LLVMValueRef accumulate(Gen *g, const Inst *head, LLVMValueRef acc, LLVMValueRef a, LLVMValueRef b, int width)
+static LLVMValueRef accumulate(Gen *g, const Inst *head, LLVMValueRef acc, LLVMValueRef a, LLVMValueRef b,
+                               int width)
 {
     if (!head->expr) {
         a = splat(g, as_float(g, a, head->args[0]), width);
         b = splat(g, as_float(g, b, head->args[1]), width);
         return gen_fma(g, a, b, acc);
     }
-    MapArgs args = {.value = {a, b}, .bounds = {plan_bounds(g, head->args[0]), plan_bounds(g, head->args[1])}, .count = 2};
+    MapArgs args = {.value = {a, b},
+                    .bounds = {plan_bounds(g, head->args[0]), plan_bounds(g, head->args[1])},
+                    .count = 2};
     LLVMValueRef v = splat(g, map_emit(g, head->expr, &args, width), width);
     LLVMValueRef sum = LLVMBuildFAdd(g->b, acc, v, "");
     LLVMSetFastMathFlags(sum, LLVMFastMathAllowContract);
@@ -122,7 +126,8 @@ static void finish_block(Gen *g, Contract *c, int rows, LLVMValueRef *acc)
         for (int k = 0; k < group->count; k++) {
             Inst *root = group->root[k];
             if (root->op == TILE_REDUCE && !running[k])
-                running[k] = reduce_step(g, root, reduce_identity(g, root, p->width), buffer_read(g, root, p));
+                running[k] =
+                    reduce_step(g, root, reduce_identity(g, root, p->width), buffer_read(g, root, p));
             point_root(g, p, root, &running[k]);
         }
     }
@@ -147,7 +152,8 @@ static void emit_sum(Gen *g, Contract *c, int rows, const LLVMValueRef *acc, LLV
         LLVMValueRef s = c->pairs ? pair_scalar(g, c->scalar, p, single) : point_eval(g, p, c->scalar);
         if (same_row)
             row = rows_pointer(g, c->scalar, p);
-        next[i] = c->pairs ? pair_dot(g, acc[i], v, s) : accumulate(g, c->head, acc[i], swapped ? s : v, swapped ? v : s, p->width);
+        next[i] = c->pairs ? pair_dot(g, acc[i], v, s)
+                           : accumulate(g, c->head, acc[i], swapped ? s : v, swapped ? v : s, p->width);
     }
 }
 
@@ -207,7 +213,8 @@ static void start_reduces(Gen *g, Group *group, int width)
         Loop loops[TILE_MAX_AXES];
         for (int a = 0; a < root->type.axis_count; a++) {
             int axis = root->type.axis[a];
-            loops[a] = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, axis)), axis == group->lane ? width : 1, false, NULL, 0);
+            loops[a] = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, axis)),
+                                  axis == group->lane ? width : 1, false, NULL, 0);
             p.coord[axis] = loops[a].index;
         }
         buffer_write(g, root, &p, reduce_identity(g, root, width));
@@ -218,8 +225,10 @@ static void start_reduces(Gen *g, Group *group, int width)
 
 void contract_emit(Gen *g, Group *group)
 {
-    Contract c = {.group = group, .head = group->head, .out = group->axes, .lane = group->lane, .y = group->head->axis};
-    if (group->head->target && (group->head->args[0] == group->head->target || group->head->args[1] == group->head->target)) {
+    Contract c = {
+        .group = group, .head = group->head, .out = group->axes, .lane = group->lane, .y = group->head->axis};
+    if (group->head->target
+        && (group->head->args[0] == group->head->target || group->head->args[1] == group->head->target)) {
         gen_error(g, group->head, "a contraction cannot read the variable it is added to");
         return;
     }
@@ -241,7 +250,8 @@ void contract_emit(Gen *g, Group *group)
         loops[depth] = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, axis)), 1, false, NULL, 0);
         c.at[0].coord[axis] = loops[depth++].index;
     }
-    loops[depth] = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, c.lane)), width, false, NULL, 0);
+    loops[depth] =
+        loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, c.lane)), width, false, NULL, 0);
     c.at[0].coord[c.lane] = loops[depth++].index;
 
     int64_t extent = c.x < 0 ? 1 : axis_extent(g, c.x), whole = extent / c.block * c.block;
@@ -266,7 +276,8 @@ void contract_scalar(Gen *g, Inst *contract)
     p->width = lane_width(g, contract->axis, 2);
     p->group = -1;
     LLVMValueRef acc = splat(g, LLVMConstReal(g->f32, 0), p->width);
-    Loop loop = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, contract->axis)), p->width, false, &acc, 1);
+    Loop loop = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, contract->axis)), p->width, false,
+                           &acc, 1);
     p->coord[contract->axis] = loop.index;
     LLVMValueRef va = point_eval(g, p, a), vb = point_eval(g, p, b);
     LLVMValueRef next = accumulate(g, contract, loop.carried[0], va, vb, p->width), mask = tail_mask(g, p);

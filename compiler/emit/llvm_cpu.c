@@ -16,7 +16,8 @@ void gen_error(Gen *g, const Inst *inst, const char *format, ...)
     char *text = arena_vprintf(g->arena, format, args);
     va_end(args);
     if (!g->failed)
-        diag_error(g->diag, inst ? inst->span : SPAN_NONE, "cpu-code", "%s (program '%s', phase '%s')", text, g->program->name, g->phase ? g->phase->name : "");
+        diag_error(g->diag, inst ? inst->span : SPAN_NONE, "cpu-code", "%s (program '%s', phase '%s')", text,
+                   g->program->name, g->phase ? g->phase->name : "");
     g->failed = true;
 }
 
@@ -50,7 +51,8 @@ static void add_attribute(Gen *g, LLVMValueRef fn, LLVMAttributeIndex at, const 
 
 static void add_text_attribute(Gen *g, LLVMValueRef fn, const char *name, const char *value)
 {
-    LLVMAttributeRef a = LLVMCreateStringAttribute(g->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+    LLVMAttributeRef a =
+        LLVMCreateStringAttribute(g->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, a);
 }
 
@@ -65,7 +67,7 @@ void gen_function_attributes(Gen *g, LLVMValueRef fn)
     add_text_attribute(g, fn, "no-trapping-math", "true");
 }
 
-/* Statements ------------------------------------------------------------------------------------------------------ */
+/* Statements ------------------------------------------------------------------------------------------- */
 
 static LLVMValueRef scalar_of(Gen *g, const Inst *inst)
 {
@@ -76,17 +78,20 @@ static LLVMValueRef scalar_of(Gen *g, const Inst *inst)
 /* First row or number of rows of a sequence: from the cumulative lengths where there are any. */
 static LLVMValueRef emit_seq(Gen *g, const Inst *inst)
 {
-    bool queries = inst->seq == SEQ_Q_BEGIN || inst->seq == SEQ_Q_LENGTH, length = inst->seq == SEQ_Q_LENGTH || inst->seq == SEQ_K_LENGTH;
+    bool queries = inst->seq == SEQ_Q_BEGIN || inst->seq == SEQ_Q_LENGTH,
+         length = inst->seq == SEQ_Q_LENGTH || inst->seq == SEQ_K_LENGTH;
     LLVMValueRef table = gen_slot(g, queries ? SLOT_CU_Q : SLOT_CU_K);
     LLVMValueRef ragged = LLVMBuildICmp(g->b, LLVMIntNE, table, const_i64(g, 0), "");
-    LLVMValueRef at = address_at(g, LLVMBuildIntToPtr(g->b, table, g->ptr, ""), g->i32, scalar_of(g, inst->args[0]));
+    LLVMValueRef at =
+        address_at(g, LLVMBuildIntToPtr(g->b, table, g->ptr, ""), g->i32, scalar_of(g, inst->args[0]));
     at = LLVMBuildSelect(g->b, ragged, at, g->zero_row, "");
     LLVMValueRef first = LLVMBuildSExt(g->b, LLVMBuildLoad2(g->b, g->i32, at, ""), g->i64, "");
     if (!length)
         return first; /* the row of zeros says 0 */
     LLVMValueRef after = LLVMBuildLoad2(g->b, g->i32, address_at(g, at, g->i32, const_i64(g, 1)), "");
     LLVMValueRef rows = LLVMBuildSub(g->b, LLVMBuildSExt(g->b, after, g->i64, ""), first, "");
-    return LLVMBuildSelect(g->b, ragged, rows, gen_slot(g, slot_of_size(queries ? VAR_SIZE_M : VAR_SIZE_N)), "");
+    return LLVMBuildSelect(g->b, ragged, rows, gen_slot(g, slot_of_size(queries ? VAR_SIZE_M : VAR_SIZE_N)),
+                           "");
 }
 
 static LLVMTypeRef scalar_type(Gen *g, const Inst *inst)
@@ -124,7 +129,8 @@ static void emit_for(Gen *g, Inst *inst)
     Loop loop = loop_begin(g, lo, hi, 1, true, NULL, 0);
     LLVMValueRef index = loop.index;
     if (inst->reverse)
-        index = LLVMBuildSub(g->b, LLVMBuildAdd(g->b, lo, LLVMBuildSub(g->b, hi, const_i64(g, 1), ""), ""), index, "");
+        index = LLVMBuildSub(g->b, LLVMBuildAdd(g->b, lo, LLVMBuildSub(g->b, hi, const_i64(g, 1), ""), ""),
+                             index, "");
     node_of(g, inst)->base = index;
     node_of(g, inst)->home = HOME_SCALAR;
     emit_block(g, inst->body);
@@ -135,7 +141,8 @@ static void emit_if(Gen *g, Inst *inst)
 {
     LLVMValueRef cond = scalar_of(g, inst->args[0]);
     LLVMBasicBlockRef then = LLVMAppendBasicBlockInContext(g->context, g->function, "");
-    LLVMBasicBlockRef otherwise = inst->orelse ? LLVMAppendBasicBlockInContext(g->context, g->function, "") : NULL;
+    LLVMBasicBlockRef otherwise =
+        inst->orelse ? LLVMAppendBasicBlockInContext(g->context, g->function, "") : NULL;
     LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->context, g->function, "");
     LLVMBuildCondBr(g->b, cond, then, otherwise ? otherwise : after);
     LLVMPositionBuilderAtEnd(g->b, then);
@@ -157,7 +164,8 @@ static void emit_statement(Gen *g, Inst *inst)
     case TILE_FOR: emit_for(g, inst); return;
     case TILE_IF: emit_if(g, inst); return;
     case TILE_SET:
-        LLVMBuildStore(g->b, rounded(g, inst->target, scalar_of(g, inst->args[0])), node_of(g, inst->target)->base);
+        LLVMBuildStore(g->b, rounded(g, inst->target, scalar_of(g, inst->args[0])),
+                       node_of(g, inst->target)->base);
         return;
     case TILE_STORE: {
         TileType space = plan_space(inst);
@@ -208,7 +216,7 @@ void emit_block(Gen *g, const Block *block)
     }
 }
 
-/* Phases --------------------------------------------------------------------------------------------------------- */
+/* Phases ----------------------------------------------------------------------------------------------- */
 
 static Extent resolved_extent(const Program *program, Extent e)
 {
@@ -269,7 +277,7 @@ static void emit_phase(Gen *g, const Phase *phase)
     LLVMBuildBr(g->b, start);
 }
 
-/* Modules -------------------------------------------------------------------------------------------------------- */
+/* Modules ---------------------------------------------------------------------------------------------- */
 
 typedef struct Module {
     LLVMContextRef context;
@@ -310,14 +318,18 @@ static void make_zero_row(Gen *g)
 static bool check_program(Gen *g)
 {
     if (g->program->stage != STAGE_SIZED) {
-        gen_error(g, NULL, "CPU code needs a program at stage '%s', this one is at '%s'", stage_name(STAGE_SIZED), stage_name(g->program->stage));
+        gen_error(g, NULL, "CPU code needs a program at stage '%s', this one is at '%s'",
+                  stage_name(STAGE_SIZED), stage_name(g->program->stage));
         return false;
     }
     return true;
 }
 
-static const char *const pass_pipeline = "function(sroa,early-cse,instsimplify,simplifycfg,loop-mssa(licm),early-cse,dce)";
+static const char *const pass_pipeline =
+    "function(sroa,early-cse,instsimplify,simplifycfg,loop-mssa(licm),early-cse,dce)";
 
+/* ATTUNE_VERIFY_LLVM in the environment: LLVM checks the code before it works on it (for tests, and to find
+ * faults of this generator). */
 static bool optimise(Gen *g, Module *m)
 {
     char *message = NULL;
@@ -343,7 +355,11 @@ static bool optimise(Gen *g, Module *m)
 static Gen *build_module(const Target *target, Arena *arena, Diag *diag, const Program *program, Module *m)
 {
     Gen *g = ARENA_NEW(arena, Gen);
-    *g = (Gen){.arena = arena, .diag = diag, .target = target, .program = program, .lanes = target->vector_bits / 32};
+    *g = (Gen){.arena = arena,
+               .diag = diag,
+               .target = target,
+               .program = program,
+               .lanes = target->vector_bits / 32};
     if (!check_program(g))
         return NULL;
     LLVMTargetRef llvm_target;
@@ -353,7 +369,8 @@ static Gen *build_module(const Target *target, Arena *arena, Diag *diag, const P
         LLVMDisposeMessage(message);
         return NULL;
     }
-    m->machine = LLVMCreateTargetMachine(llvm_target, target->triple, target->cpu, target->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+    m->machine = LLVMCreateTargetMachine(llvm_target, target->triple, target->cpu, target->features,
+                                         LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
     g->context = m->context = LLVMContextCreate();
     g->module = m->module = LLVMModuleCreateWithNameInContext(program->name, g->context);
     g->b = m->builder = LLVMCreateBuilderInContext(g->context);
@@ -384,7 +401,8 @@ static void fill_kernel(Gen *g, Kernel *kernel)
     kernel->scratch_bytes = g->scratch_bytes;
     kernel->phase_count = g->program->phase_count;
     for (int k = 0; k < g->program->phase_count; k++)
-        snprintf(kernel->phases[k].entry, sizeof kernel->phases[k].entry, "%s", entry_name(g, &g->program->phases[k]));
+        snprintf(kernel->phases[k].entry, sizeof kernel->phases[k].entry, "%s",
+                 entry_name(g, &g->program->phases[k]));
 }
 
 static Module *module_create(Arena *arena)
@@ -435,7 +453,9 @@ char *llvm_cpu_text(const Target *target, Arena *arena, Diag *diag, const Progra
         char *ir = LLVMPrintModuleToString(m->module);
         text = arena_strdup(arena, ir);
         LLVMDisposeMessage(ir);
-    } else if (g && LLVMTargetMachineEmitToMemoryBuffer(m->machine, m->module, LLVMAssemblyFile, &message, &buffer)) {
+    } else if (g
+               && LLVMTargetMachineEmitToMemoryBuffer(m->machine, m->module, LLVMAssemblyFile, &message,
+                                                      &buffer)) {
         gen_error(g, NULL, "LLVM's code generator failed: %s", message);
         LLVMDisposeMessage(message);
     } else if (g) {

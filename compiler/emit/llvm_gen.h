@@ -1,9 +1,9 @@
 /* What the files of the LLVM CPU back end share.
  *
- * Order of work for a phase: plan (llvm_plan.c) decides where every tile lives and which instructions are computed
- * together; the walk (llvm_cpu.c) emits blocks and loops; nests (llvm_nest.c) emit runs of elementwise work; the
- * contraction kernels are in llvm_contract.c; reading and writing of tiles and tensors in llvm_memory.c and
- * llvm_transpose.c; expressions in llvm_map.c and llvm_math.c. */
+ * Order of work for a phase: plan (llvm_plan.c) decides where every tile lives and which instructions are
+ * computed together; the walk (llvm_cpu.c) emits blocks and loops; nests (llvm_nest.c) emit runs of
+ * elementwise work; the contraction kernels are in llvm_contract.c; reading and writing of tiles and
+ * tensors in llvm_memory.c and llvm_transpose.c; expressions in llvm_map.c and llvm_math.c. */
 #ifndef ATTUNE_LLVM_GEN_H
 #define ATTUNE_LLVM_GEN_H
 
@@ -42,13 +42,13 @@ typedef struct Node {
     bool pair_rows;        /* HOME_ROWS of bf16, read in pairs along the row */
     int64_t bytes, offset; /* in scratch; offset < 0: on the stack */
     struct Node *alias;    /* shares the buffer of this one */
-    LLVMValueRef base;     /* pointer; HOME_SCALAR: the value or the var's slot; HOME_ROWS: the pointer table */
+    LLVMValueRef base; /* pointer; HOME_SCALAR: the value or the var's slot; HOME_ROWS: the pointer table */
     int group;             /* ordinal of the group that computes it, -1: none */
     Inst *copy_of;         /* a packed copy (contraction operand) */
 } Node;
 
-/* A run of elementwise instructions over the same axes, computed in one loop nest, at the place of the last one. A
- * contraction may head it: then the rest works on the accumulators before they are stored. */
+/* A run of elementwise instructions over the same axes, computed in one loop nest, at the place of the last
+ * one. A contraction may head it: then the rest works on the accumulators before they are stored. */
 enum { GROUP_MAX = 24 };
 typedef struct Group {
     Inst *root[GROUP_MAX];
@@ -95,10 +95,15 @@ typedef struct Gen {
 /* Where evaluation stands in a nest: the index of every axis, and values already computed. */
 enum { POINT_MEMO = 192 };
 typedef struct Point {
-    LLVMValueRef coord[PROGRAM_MAX_AXES]; /* i64; of the lane axis: its first lane. NULL: not inside that loop */
+    LLVMValueRef
+        coord[PROGRAM_MAX_AXES]; /* i64; of the lane axis: its first lane. NULL: not inside that loop */
     int lane, width;                      /* lane axis (-1: none) and number of lanes */
     int group;                            /* whose registers may be read */
-    struct { const Inst *inst; bool row; LLVMValueRef value; } memo[POINT_MEMO]; /* row: the pointer, not the element */
+    struct {
+        const Inst *inst;
+        bool row;
+        LLVMValueRef value;
+    } memo[POINT_MEMO]; /* row: the pointer, not the element */
     int memo_count;
 } Point;
 
@@ -124,7 +129,8 @@ bool plan_reads(Gen *g, const Inst *inst, bool (*test)(const void *user, const I
 int64_t axis_extent(const Gen *g, int axis);
 int64_t padded_extent(const Gen *g, int axis); /* rounded up to whole vectors, as buffers are */
 int lane_width(const Gen *g, int axis, int vectors); /* lanes handled at once: divides the padded extent */
-/* The axis along which the load or store touches elements one stride apart in the tensor's last dimension, or -1. */
+/* The axis along which the load or store touches elements one stride apart in the tensor's last dimension,
+ * or -1. */
 int plan_unit_axis(Gen *g, const Inst *inst);
 /* Rows of q, k, v, o and workspaces are contiguous; an input's last stride is known only to the launch. */
 bool plan_is_dense(Gen *g, const Inst *inst);
@@ -148,7 +154,8 @@ typedef struct Loop {
     bool single;
 } Loop;
 /* for index = lo; index < hi; index += step. At least one trip unless `may_skip`. */
-Loop loop_begin(Gen *g, LLVMValueRef lo, LLVMValueRef hi, int64_t step, bool may_skip, LLVMValueRef *carried, int count);
+Loop loop_begin(Gen *g, LLVMValueRef lo, LLVMValueRef hi, int64_t step, bool may_skip, LLVMValueRef *carried,
+                int count);
 void loop_end(Gen *g, Loop *loop, LLVMValueRef *next_carried);
 
 /* llvm_value.c: scalars and vectors alike */
@@ -158,11 +165,13 @@ LLVMTypeRef elem_llvm(Gen *g, ElemType store); /* type in memory */
 LLVMValueRef splat(Gen *g, LLVMValueRef v, int width);
 LLVMValueRef like_float(Gen *g, LLVMValueRef like, double value);
 LLVMValueRef like_int(Gen *g, LLVMValueRef like, int64_t value);
-LLVMTypeRef with_elem(Gen *g, LLVMValueRef like, LLVMTypeRef elem); /* the type of `like` with another element */
+LLVMTypeRef with_elem(Gen *g, LLVMValueRef like,
+                      LLVMTypeRef elem); /* the type of `like` with another element */
 LLVMValueRef const_i64(Gen *g, int64_t value);
 LLVMValueRef const_i32(Gen *g, int64_t value);
 LLVMValueRef lane_numbers(Gen *g, int width, LLVMTypeRef elem);
-LLVMValueRef call_intrinsic(Gen *g, const char *name, LLVMTypeRef *overload, int overloads, LLVMValueRef *args, int count);
+LLVMValueRef call_intrinsic(Gen *g, const char *name, LLVMTypeRef *overload, int overloads,
+                            LLVMValueRef *args, int count);
 LLVMValueRef gen_fma(Gen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 LLVMValueRef vector_int(Gen *g, LLVMValueRef v, int bits, int width); /* ints as a vector of i32 or i64 */
 LLVMValueRef to_i64(Gen *g, LLVMValueRef v); /* widened, scalar or vector */
@@ -173,7 +182,11 @@ LLVMValueRef round_float(Gen *g, LLVMValueRef f, ElemType elem);
 LLVMValueRef shuffle(Gen *g, LLVMValueRef a, LLVMValueRef b, const int *index, int count);
 
 /* llvm_map.c */
-typedef struct MapArgs { LLVMValueRef value[INST_MAX_ARGS]; Bounds bounds[INST_MAX_ARGS]; int count; } MapArgs;
+typedef struct MapArgs {
+    LLVMValueRef value[INST_MAX_ARGS];
+    Bounds bounds[INST_MAX_ARGS];
+    int count;
+} MapArgs;
 LLVMValueRef map_emit(Gen *g, const Expr *e, const MapArgs *args, int width);
 Bounds map_bounds(Gen *g, const Expr *e, const Bounds *args, int count);
 
@@ -206,7 +219,8 @@ LLVMValueRef address_at(Gen *g, LLVMValueRef base, LLVMTypeRef elem, LLVMValueRe
 LLVMValueRef tail_mask(Gen *g, const Point *p); /* i1 lanes inside the axis; NULL: all */
 LLVMValueRef masked_load(Gen *g, LLVMTypeRef type, LLVMValueRef address, LLVMValueRef mask, unsigned align);
 void masked_store(Gen *g, LLVMValueRef value, LLVMValueRef address, LLVMValueRef mask, unsigned align);
-LLVMValueRef masked_gather(Gen *g, LLVMTypeRef type, LLVMValueRef addresses, LLVMValueRef mask, unsigned align);
+LLVMValueRef masked_gather(Gen *g, LLVMTypeRef type, LLVMValueRef addresses, LLVMValueRef mask,
+                           unsigned align);
 void masked_scatter(Gen *g, LLVMValueRef value, LLVMValueRef addresses, LLVMValueRef mask, unsigned align);
 
 /* llvm_tensor.c: tensors of the launch */

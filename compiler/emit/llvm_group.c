@@ -1,9 +1,9 @@
 /* Groups: runs of elementwise instructions that share one loop nest.
  *
- * Greedy, in the order of the block: an instruction joins the group before it when it runs over the same axes with
- * the same lanes and does not need the finished result of a reduction of that group. Scalars in between do not
- * interrupt, as long as they do not need the group. The group runs at the place of its last member, so whatever
- * might change what it reads ends it. */
+ * Greedy, in the order of the block: an instruction joins the group before it when it runs over the same
+ * axes with the same lanes and does not need the finished result of a reduction of that group. Scalars in
+ * between do not interrupt, as long as they do not need the group. The group runs at the place of its last
+ * member, so whatever might change what it reads ends it. */
 #include "llvm_gen.h"
 
 bool plan_reads(Gen *g, const Inst *inst, bool (*test)(const void *user, const Inst *read), const void *user)
@@ -119,7 +119,10 @@ static int expr_work(const Expr *e)
 
 static int inst_work(Gen *g, const Inst *inst)
 {
-    int cost = inst->op == TILE_MAP ? expr_work(inst->expr) : inst->op == TILE_LOAD ? 16 : inst->op == TILE_STORE ? 8 : 1;
+    int cost = inst->op == TILE_MAP     ? expr_work(inst->expr)
+               : inst->op == TILE_LOAD  ? 16
+               : inst->op == TILE_STORE ? 8
+                                        : 1;
     for (int k = 0; k <= inst->arg_count && cost <= COST_LIMIT; k++) {
         const Inst *read = k < inst->arg_count ? inst->args[k] : inst->guard;
         if (read && node_of(g, read)->home == HOME_INLINE)
@@ -150,7 +153,9 @@ static bool may_join(Gen *g, const Group *group, const Inst *inst)
         return false;
     if (inst->op == TILE_STORE)
         for (int k = 0; k < group->count; k++) /* the group's loads come at their own points */
-            if (group->root[k]->op != TILE_STORE && plan_reads(g, group->root[k], test_reads_store, &(GroupTest){g, &(Group){.root = {(Inst *)inst}, .count = 1}}))
+            if (group->root[k]->op != TILE_STORE
+                && plan_reads(g, group->root[k], test_reads_store,
+                              &(GroupTest){g, &(Group){.root = {(Inst *)inst}, .count = 1}}))
                 return false;
     int pair = node_of(g, inst)->pair_axis;
     if (pair >= 0 && (group->head || (group->pair_axis >= 0 && group->pair_axis != pair)))
@@ -186,15 +191,16 @@ static bool test_unknown(const void *user, const Inst *read)
     return n->position > t->group->last || (n->group >= 0 && t->g->groups[n->group].last > t->group->last);
 }
 
-/* A map whose operands were all known to an earlier group of the block runs with it, and finds them in registers. */
+/* A map whose operands were all known to an earlier group of the block runs with it, and finds them in
+ * registers. */
 static bool join_earlier(Gen *g, const Block *block, int first, Inst *inst)
 {
     for (int k = g->group_count - 1; k >= first && inst->op == TILE_MAP; k--) {
         Group *group = &g->groups[k];
         const Inst *member = group->head ? group->head : group->root[0];
         GroupTest test = {g, group};
-        if (member->parent != block || !plan_reads(g, inst, test_made_here, &test) || !may_join(g, group, inst)
-            || plan_reads(g, inst, test_unknown, &test))
+        if (member->parent != block || !plan_reads(g, inst, test_made_here, &test)
+            || !may_join(g, group, inst) || plan_reads(g, inst, test_unknown, &test))
             continue;
         add_root(g, group, inst);
         return true;
@@ -211,7 +217,13 @@ static Group *open_group(Gen *g, Inst *inst, TileType axes, int lane)
     }
     Group *group = &g->groups[g->group_count];
     int position = node_of(g, inst)->position;
-    *group = (Group){.axes = axes, .reduce_axis = -1, .pair_axis = -1, .lane = lane, .ordinal = g->group_count++, .first = position, .last = position};
+    *group = (Group){.axes = axes,
+                     .reduce_axis = -1,
+                     .pair_axis = -1,
+                     .lane = lane,
+                     .ordinal = g->group_count++,
+                     .first = position,
+                     .last = position};
     return group;
 }
 
@@ -219,20 +231,23 @@ static Group *open_group(Gen *g, Inst *inst, TileType axes, int lane)
 static bool is_preparation(Gen *g, const Group *group, const Inst *contract)
 {
     GroupTest test = {g, group};
-    return group && !group->head && group->count == 1 && group->root[0]->op == TILE_SET && group->root[0]->target == contract->target
-        && contract->target && !plan_reads(g, contract, test_made_here, &test) && contract->args[0] != contract->target
-        && contract->args[1] != contract->target;
+    return group && !group->head && group->count == 1 && group->root[0]->op == TILE_SET
+           && group->root[0]->target == contract->target && contract->target
+           && !plan_reads(g, contract, test_made_here, &test) && contract->args[0] != contract->target
+           && contract->args[1] != contract->target;
 }
 
 /* An instruction that is no root: whether the open group may stay open across it. */
 static bool may_pass(Gen *g, const Group *group, const Inst *inst)
 {
     GroupTest test = {g, group};
-    if (inst->op == TILE_FOR || inst->op == TILE_IF || inst->op == TILE_CONTRACT || inst->op == TILE_SET || inst->op == TILE_STORE)
+    if (inst->op == TILE_FOR || inst->op == TILE_IF || inst->op == TILE_CONTRACT || inst->op == TILE_SET
+        || inst->op == TILE_STORE)
         return false;
     if (inst->op == TILE_LOAD && test_reads_store(&test, inst))
         return false;
-    return node_of(g, inst)->home == HOME_INLINE || node_of(g, inst)->home == HOME_NONE || !plan_reads(g, inst, test_made_here, &test);
+    return node_of(g, inst)->home == HOME_INLINE || node_of(g, inst)->home == HOME_NONE
+           || !plan_reads(g, inst, test_made_here, &test);
 }
 
 /* Whether every reader of the value is in the group, directly or through values computed in place. */
@@ -257,7 +272,8 @@ static void keep_in_registers(Gen *g, Group *group)
 {
     for (int k = -1; k < group->count; k++) {
         Inst *inst = k < 0 ? group->head : group->root[k];
-        if (inst && inst->op != TILE_REDUCE && inst->op != TILE_VAR && node_of(g, inst)->home == HOME_BUFFER && read_only_by(g, group, inst))
+        if (inst && inst->op != TILE_REDUCE && inst->op != TILE_VAR && node_of(g, inst)->home == HOME_BUFFER
+            && read_only_by(g, group, inst))
             node_of(g, inst)->home = HOME_REGISTER;
     }
 }
@@ -277,7 +293,8 @@ void plan_groups(Gen *g, const Block *block)
                 group->before = group->root[0];
                 group->count = 0;
             } else {
-                group = open_group(g, inst, out, inst->target ? node_of(g, inst->target)->lane : node_of(g, inst)->lane);
+                group = open_group(g, inst, out,
+                                   inst->target ? node_of(g, inst->target)->lane : node_of(g, inst)->lane);
             }
             group->head = inst;
             group->last = node_of(g, inst)->position;

@@ -1,5 +1,5 @@
-/* Loading of relocatable objects into this process: one JIT for all, each object in a library of its own. Libraries
- * are reused after their object has gone, since LLVM's C interface cannot remove one. */
+/* Loading of relocatable objects into this process: one JIT for all, each object in a library of its own.
+ * Libraries are reused after their object has gone, since LLVM's C interface cannot remove one. */
 #include "llvm.h"
 
 #include <llvm-c/Core.h>
@@ -56,13 +56,19 @@ static bool jit_open(char *error, size_t error_size)
 /* The only functions that objects may call. */
 static LLVMErrorRef define_memory_functions(LLVMOrcJITDylibRef library)
 {
-    static const struct { const char *name; void *(*copy)(void *, const void *, size_t); void *(*fill)(void *, int, size_t); } functions[] = {
-        {"memcpy", memcpy, NULL}, {"memmove", memmove, NULL}, {"memset", NULL, memset}};
+    static const struct {
+        const char *name;
+        void *(*copy)(void *, const void *, size_t);
+        void *(*fill)(void *, int, size_t);
+    } functions[] = {{"memcpy", memcpy, NULL}, {"memmove", memmove, NULL}, {"memset", NULL, memset}};
     LLVMOrcCSymbolMapPair pairs[3];
     for (int k = 0; k < 3; k++) {
-        LLVMOrcJITTargetAddress address = functions[k].copy ? (LLVMOrcJITTargetAddress)functions[k].copy : (LLVMOrcJITTargetAddress)functions[k].fill;
+        LLVMOrcJITTargetAddress address = functions[k].copy ? (LLVMOrcJITTargetAddress)functions[k].copy
+                                                            : (LLVMOrcJITTargetAddress)functions[k].fill;
         pairs[k].Name = LLVMOrcLLJITMangleAndIntern(jit, functions[k].name);
-        pairs[k].Sym = (LLVMJITEvaluatedSymbol){.Address = address, .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable}};
+        pairs[k].Sym = (LLVMJITEvaluatedSymbol){
+            .Address = address,
+            .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable}};
     }
     LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(pairs, 3);
     LLVMErrorRef error = LLVMOrcJITDylibDefine(library, unit);
@@ -83,7 +89,8 @@ static LLVMOrcJITDylibRef take_library(char *error, size_t error_size)
     }
     char name[32];
     snprintf(name, sizeof name, "attune%u", library_count++);
-    LLVMOrcJITDylibRef library = LLVMOrcExecutionSessionCreateBareJITDylib(LLVMOrcLLJITGetExecutionSession(jit), name);
+    LLVMOrcJITDylibRef library =
+        LLVMOrcExecutionSessionCreateBareJITDylib(LLVMOrcLLJITGetExecutionSession(jit), name);
     LLVMErrorRef failure = define_memory_functions(library);
     if (failure) {
         describe(failure, error, error_size);
@@ -154,9 +161,12 @@ static void found(LLVMErrorRef error, LLVMOrcCSymbolMapPairs pairs, size_t count
 void *llvm_symbol(LlvmCode *code, const char *name)
 {
     Found f = {.lock = PTHREAD_MUTEX_INITIALIZER, .ready = PTHREAD_COND_INITIALIZER};
-    LLVMOrcCJITDylibSearchOrderElement order = {code->library, LLVMOrcJITDylibLookupFlagsMatchExportedSymbolsOnly};
-    LLVMOrcCLookupSetElement symbol = {LLVMOrcLLJITMangleAndIntern(jit, name), LLVMOrcSymbolLookupFlagsRequiredSymbol};
-    LLVMOrcExecutionSessionLookup(LLVMOrcLLJITGetExecutionSession(jit), LLVMOrcLookupKindStatic, &order, 1, &symbol, 1, found, &f);
+    LLVMOrcCJITDylibSearchOrderElement order = {code->library,
+                                                LLVMOrcJITDylibLookupFlagsMatchExportedSymbolsOnly};
+    LLVMOrcCLookupSetElement symbol = {LLVMOrcLLJITMangleAndIntern(jit, name),
+                                       LLVMOrcSymbolLookupFlagsRequiredSymbol};
+    LLVMOrcExecutionSessionLookup(LLVMOrcLLJITGetExecutionSession(jit), LLVMOrcLookupKindStatic, &order, 1,
+                                  &symbol, 1, found, &f);
     pthread_mutex_lock(&f.lock);
     while (!f.done)
         pthread_cond_wait(&f.ready, &f.lock);

@@ -1,8 +1,8 @@
 /* Layout: how tiles lie in memory.
  *
- * The lane axis is innermost and padded to whole vectors, so that a vector never ends inside a row of lanes; the
- * other axes follow outwards in order. Buffers whose lives do not overlap share memory, and a tile computed point by
- * point from one that dies there takes its place. */
+ * The lane axis is innermost and padded to whole vectors, so that a vector never ends inside a row of
+ * lanes; the other axes follow outwards in order. Buffers whose lives do not overlap share memory, and a
+ * tile computed point by point from one that dies there takes its place. */
 #include "llvm_gen.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ int lane_width(const Gen *g, int axis, int vectors)
     return width;
 }
 
-/* Unit stride ------------------------------------------------------------------------------------------------- */
+/* Unit stride ------------------------------------------------------------------------------------------ */
 
 enum { COEFFICIENT_UNKNOWN = INT32_MIN };
 
@@ -103,7 +103,7 @@ int plan_unit_axis(Gen *g, const Inst *inst)
     return -1;
 }
 
-/* Buffers ------------------------------------------------------------------------------------------------------ */
+/* Buffers ---------------------------------------------------------------------------------------------- */
 
 static int64_t store_bytes(ElemType store)
 {
@@ -166,8 +166,9 @@ static bool is_dying(const void *user, const Inst *read)
 {
     DyingTest *t = (DyingTest *)user;
     Node *n = node_of(t->g, read), *into = t->into;
-    if (n->home != HOME_BUFFER || n->alias || n->last_use > t->group->last || n->store != into->store || n->lane != into->lane
-        || n->bytes != into->bytes || n->pair_axis != into->pair_axis || !same_axes(&read->type, &into->inst->type) || group_writes(t->group, read)
+    if (n->home != HOME_BUFFER || n->alias || n->last_use > t->group->last || n->store != into->store
+        || n->lane != into->lane || n->bytes != into->bytes || n->pair_axis != into->pair_axis
+        || !same_axes(&read->type, &into->inst->type) || group_writes(t->group, read)
         || n->position >= t->group->first)
         return false;
     for (int k = 0; k < t->g->inst_count; k++) /* taken by another */

@@ -14,7 +14,8 @@ static bool known(LLVMValueRef v, int64_t *value)
     return true;
 }
 
-Loop loop_begin(Gen *g, LLVMValueRef lo, LLVMValueRef hi, int64_t step, bool may_skip, LLVMValueRef *carried, int count)
+Loop loop_begin(Gen *g, LLVMValueRef lo, LLVMValueRef hi, int64_t step, bool may_skip, LLVMValueRef *carried,
+                int count)
 {
     Loop loop = {.carried_count = count, .step = const_i64(g, step), .end = hi};
     int64_t first, last;

@@ -1,12 +1,12 @@
 /* Expressions: an Expr over the values of its operands, lane by lane.
  *
- * Ints are computed in 32 bits where the bounds of the operands and the result prove that to be exact. Nodes that
- * occur several times are emitted once. */
+ * Ints are computed in 32 bits where the bounds of the operands and the result prove that to be exact.
+ * Nodes that occur several times are emitted once. */
 #include "llvm_gen.h"
 
 #include <string.h>
 
-/* Bounds --------------------------------------------------------------------------------------------------------- */
+/* Bounds ----------------------------------------------------------------------------------------------- */
 
 bool bounds_fit_i32(Bounds b)
 {
@@ -33,7 +33,8 @@ static Bounds wide_bounds(__int128 lo, __int128 hi)
 
 static Bounds product_bounds(Bounds a, Bounds b)
 {
-    __int128 p[] = {(__int128)a.lo * b.lo, (__int128)a.lo * b.hi, (__int128)a.hi * b.lo, (__int128)a.hi * b.hi};
+    __int128 p[] = {(__int128)a.lo * b.lo, (__int128)a.lo * b.hi, (__int128)a.hi * b.lo,
+                    (__int128)a.hi * b.hi};
     __int128 lo = p[0], hi = p[0];
     for (int k = 1; k < 4; k++) {
         lo = p[k] < lo ? p[k] : lo;
@@ -64,8 +65,10 @@ typedef struct MapState {
 
 static Table table_create(Gen *g, uint32_t size)
 {
-    return (Table){.key = ARENA_ARRAY(g->arena, const Expr *, size), .bounds = ARENA_ARRAY(g->arena, Bounds, size),
-                   .value = ARENA_ARRAY(g->arena, LLVMValueRef, size), .mask = size - 1};
+    return (Table){.key = ARENA_ARRAY(g->arena, const Expr *, size),
+                   .bounds = ARENA_ARRAY(g->arena, Bounds, size),
+                   .value = ARENA_ARRAY(g->arena, LLVMValueRef, size),
+                   .mask = size - 1};
 }
 
 static uint32_t table_find(const Table *t, const Expr *e)
@@ -145,7 +148,9 @@ static Bounds compute_bounds(Walk *w, const Expr *e)
     }
     case EXPR_DIV:
         if (b.lo >= 1)
-            return hull(hull((Bounds){floor_div(a.lo, b.lo), floor_div(a.hi, b.lo)}, (Bounds){floor_div(a.lo, b.hi), floor_div(a.hi, b.hi)}), (Bounds){0, 0});
+            return hull(hull((Bounds){floor_div(a.lo, b.lo), floor_div(a.hi, b.lo)},
+                             (Bounds){floor_div(a.lo, b.hi), floor_div(a.hi, b.hi)}),
+                        (Bounds){0, 0});
         return hull(a, hull((Bounds){-a.hi, -a.lo}, (Bounds){-1, 0}));
     default:
         return BOUNDS_ALL;
@@ -173,7 +178,7 @@ Bounds map_bounds(Gen *g, const Expr *e, const Bounds *args, int count)
     return e->type == TYPE_INT ? bounds_of(&w, e) : BOUNDS_ALL;
 }
 
-/* Values --------------------------------------------------------------------------------------------------------- */
+/* Values ----------------------------------------------------------------------------------------------- */
 
 #define V LLVMValueRef
 
@@ -202,7 +207,8 @@ static V int_divide(Walk *w, const Expr *e, V a, V b, int bits, bool modulo)
     V zero = like_int(g, a, 0);
     if (divisor.lo == divisor.hi && divisor.lo > 0 && (divisor.lo & (divisor.lo - 1)) == 0) {
         int shift = __builtin_ctzll((unsigned long long)divisor.lo);
-        return modulo ? LLVMBuildAnd(g->b, a, like_int(g, a, divisor.lo - 1), "") : LLVMBuildAShr(g->b, a, like_int(g, a, shift), "");
+        return modulo ? LLVMBuildAnd(g->b, a, like_int(g, a, divisor.lo - 1), "")
+                      : LLVMBuildAShr(g->b, a, like_int(g, a, shift), "");
     }
     bool constant = divisor.lo == divisor.hi && divisor.lo > 0;
     V quotient, divisor_safe = b;
@@ -212,11 +218,14 @@ static V int_divide(Walk *w, const Expr *e, V a, V b, int bits, bool modulo)
         divisor_safe = LLVMBuildSelect(g->b, by_zero, like_int(g, b, 1), b, "");
     }
     if (is_vector(a) && bits == 32 && !constant) {
-        /* Exact: the quotient of two 32-bit ints differs from a whole number by more than a double's rounding. */
+        /* Exact: the quotient of two 32-bit ints differs from a whole number by more than a double's
+         * rounding. */
         LLVMTypeRef f64 = with_elem(g, a, g->f64);
-        V q = LLVMBuildFDiv(g->b, LLVMBuildSIToFP(g->b, a, f64, ""), LLVMBuildSIToFP(g->b, divisor_safe, f64, ""), "");
+        V q = LLVMBuildFDiv(g->b, LLVMBuildSIToFP(g->b, a, f64, ""),
+                            LLVMBuildSIToFP(g->b, divisor_safe, f64, ""), "");
         q = call_intrinsic(g, "llvm.floor", &f64, 1, &q, 1);
-        quotient = LLVMBuildTrunc(g->b, LLVMBuildFPToSI(g->b, q, with_elem(g, a, g->i64), ""), LLVMTypeOf(a), "");
+        quotient =
+            LLVMBuildTrunc(g->b, LLVMBuildFPToSI(g->b, q, with_elem(g, a, g->i64), ""), LLVMTypeOf(a), "");
         if (bounds_fit_i32(dividend) && dividend.lo > INT32_MIN)
             quotient = LLVMBuildFPToSI(g->b, q, LLVMTypeOf(a), "");
         V r = LLVMBuildSub(g->b, a, LLVMBuildMul(g->b, quotient, divisor_safe, ""), "");
@@ -253,7 +262,8 @@ static V int_power(Gen *g, V a, V b)
     Loop loop = loop_begin(g, const_i64(g, 0), const_i64(g, 63), 1, false, start, 3);
     V bit = LLVMBuildICmp(g->b, LLVMIntNE, LLVMBuildAnd(g->b, loop.carried[2], one, ""), zero, "");
     V factor = LLVMBuildSelect(g->b, bit, loop.carried[1], one, "");
-    V next[] = {LLVMBuildMul(g->b, loop.carried[0], factor, ""), LLVMBuildMul(g->b, loop.carried[1], loop.carried[1], ""),
+    V next[] = {LLVMBuildMul(g->b, loop.carried[0], factor, ""),
+                LLVMBuildMul(g->b, loop.carried[1], loop.carried[1], ""),
                 LLVMBuildLShr(g->b, loop.carried[2], one, "")};
     loop_end(g, &loop, next);
     return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, b, zero, ""), zero, loop.carried[0], "");
@@ -269,7 +279,7 @@ static V emit_int(Walk *w, const Expr *e)
     }
     if (e->op == EXPR_BTOI)
         return LLVMBuildZExt(g->b, a, is_vector(a) ? with_elem(g, a, g->i32) : g->i64, "");
-    /* Sums and products are exact modulo 2^32 when the result fits; the rest needs its operands to fit too. */
+    /* Sums and products are exact modulo 2^32 when the result fits; the rest needs fitting operands too. */
     bool narrow = bounds_fit_i32(bounds_of(w, e));
     bool wraps = e->op == EXPR_ADD || e->op == EXPR_SUB || e->op == EXPR_MUL || e->op == EXPR_NEG;
     for (int k = 0; k < e->arity && !wraps; k++)
@@ -282,7 +292,9 @@ static V emit_int(Walk *w, const Expr *e)
     case EXPR_SUB: return LLVMBuildSub(g->b, a, b, "");
     case EXPR_MUL: return LLVMBuildMul(g->b, a, b, "");
     case EXPR_NEG: return LLVMBuildNeg(g->b, a, "");
-    case EXPR_ABS: return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, zero, ""), LLVMBuildNeg(g->b, a, ""), a, "");
+    case EXPR_ABS:
+        return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, zero, ""), LLVMBuildNeg(g->b, a, ""),
+                               a, "");
     case EXPR_SIGN: {
         V above = LLVMBuildZExt(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, a, zero, ""), LLVMTypeOf(a), "");
         V below = LLVMBuildSExt(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, zero, ""), LLVMTypeOf(a), "");
@@ -387,7 +399,8 @@ static V emit_select(Walk *w, const Expr *e)
     V c = emit(w, e->args[0]), a = emit(w, e->args[1]), b = emit(w, e->args[2]);
     bool is_int = e->op == EXPR_SELECT && e->type == TYPE_INT;
     if (is_vector(c) && !is_vector(a) && !is_vector(b))
-        a = is_int ? vector_int(g, a, bounds_fit_i32(bounds_of(w, e)) ? 32 : 64, w->m->width) : splat(g, a, w->m->width);
+        a = is_int ? vector_int(g, a, bounds_fit_i32(bounds_of(w, e)) ? 32 : 64, w->m->width)
+                   : splat(g, a, w->m->width);
     unify(w, &a, &b, is_int ? (bounds_fit_i32(bounds_of(w, e)) ? 32 : 64) : 0);
     return LLVMBuildSelect(g->b, c, a, b, "");
 }

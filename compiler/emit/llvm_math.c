@@ -4,10 +4,10 @@
  *   exp, exp2 1.5; log, log2, tanh, sigmoid, erf 4; rsqrt 1.5; sin, cos 4 for |x| <= 2^24; pow 2.
  * Special values: exp(-inf) = 0, exp(+inf) = inf, log(0) = -inf, log(< 0) = NaN; NaN gives NaN everywhere.
  *
- * exp(x) = 2^n e^r with n = round(x / ln 2), r in [-ln2/2, ln2/2]. log(x) = n ln 2 + log m with m in [sqrt 1/2, sqrt 2).
- * tanh and sigmoid come from exp; erf is a polynomial below 1 and 1 - exp(-g(|x|)) above. sin and cos reduce by
- * multiples of pi/2 in double. pow goes through log2 and exp2 in double. Coefficients are interpolations at
- * Chebyshev nodes of the remainder after the leading terms. */
+ * exp(x) = 2^n e^r with n = round(x / ln 2), r in [-ln2/2, ln2/2]. log(x) = n ln 2 + log m with m in [sqrt
+ * 1/2, sqrt 2). tanh and sigmoid come from exp; erf is a polynomial below 1 and 1 - exp(-g(|x|)) above. sin
+ * and cos reduce by multiples of pi/2 in double. pow goes through log2 and exp2 in double. Coefficients are
+ * interpolations at Chebyshev nodes of the remainder after the leading terms. */
 #include "llvm_gen.h"
 
 #include <math.h>
@@ -53,7 +53,8 @@ static V scale_by_power(Gen *g, V p, V n)
         for (int k = 0; k < count; k++) {
             for (int i = 0; i < 16; i++)
                 index[i] = 16 * k + i;
-            V a = count > 1 ? shuffle(g, p, p, index, 16) : p, e = count > 1 ? shuffle(g, n, n, index, 16) : n;
+            V a = count > 1 ? shuffle(g, p, p, index, 16) : p,
+              e = count > 1 ? shuffle(g, n, n, index, 16) : n;
             V args[] = {a, e, a, LLVMConstInt(g->i16, 0xffff, false), const_i32(g, 4)};
             parts[k] = call_intrinsic(g, "llvm.x86.avx512.mask.scalef.ps.512", NULL, 0, args, 5);
         }
@@ -68,8 +69,10 @@ static V scale_by_power(Gen *g, V p, V n)
     V i = LLVMBuildFPToSI(g->b, n, with_elem(g, n, g->i32), "");
     V half = LLVMBuildAShr(g->b, i, like_int(g, i, 1), ""), rest = LLVMBuildSub(g->b, i, half, "");
     V bias = like_int(g, i, 127), shift = like_int(g, i, 23);
-    V one = LLVMBuildBitCast(g->b, LLVMBuildShl(g->b, LLVMBuildAdd(g->b, half, bias, ""), shift, ""), LLVMTypeOf(p), "");
-    V two = LLVMBuildBitCast(g->b, LLVMBuildShl(g->b, LLVMBuildAdd(g->b, rest, bias, ""), shift, ""), LLVMTypeOf(p), "");
+    V one = LLVMBuildBitCast(g->b, LLVMBuildShl(g->b, LLVMBuildAdd(g->b, half, bias, ""), shift, ""),
+                             LLVMTypeOf(p), "");
+    V two = LLVMBuildBitCast(g->b, LLVMBuildShl(g->b, LLVMBuildAdd(g->b, rest, bias, ""), shift, ""),
+                             LLVMTypeOf(p), "");
     return mul(g, mul(g, p, one), two);
 }
 
@@ -100,7 +103,8 @@ static V math_exp(Gen *g, V x)
 
 static V math_exp2(Gen *g, V x)
 {
-    static const double c[] = {1, 0.693147188, 0.240226508, 0.0555035711, 0.00961808256, 0.00133908634, 0.000154531629};
+    static const double c[] = {
+        1, 0.693147188, 0.240226508, 0.0555035711, 0.00961808256, 0.00133908634, 0.000154531629};
     V y = clamp(g, x, -150.5, 128.5);
     V n = unary(g, "llvm.rint", y);
     V p = polynomial(g, sub(g, y, n), c, 7);
@@ -135,8 +139,8 @@ static V log_special(Gen *g, V x, V result)
 /* log(1 + f) - f */
 static V log_rest(Gen *g, V f)
 {
-    static const double c[] = {-0.5, 0.333333312, -0.24999997, 0.200007158, -0.166678027, 0.142490543, -0.124256758,
-                               0.116854431, -0.114798369, 0.0697168125};
+    static const double c[] = {-0.5,        0.333333312,  -0.24999997, 0.200007158,  -0.166678027,
+                               0.142490543, -0.124256758, 0.116854431, -0.114798369, 0.0697168125};
     return mul(g, mul(g, f, f), polynomial(g, f, c, 10));
 }
 
@@ -183,10 +187,11 @@ static V math_sigmoid(Gen *g, V x)
 
 static V math_erf(Gen *g, V x)
 {
-    static const double near[] = {0.128379166, -0.376126267, 0.112835947, -0.026854212, 0.00518908742, -0.000801686429,
-                                  7.87587506e-05};
-    static const double far[] = {-0.000416329218, 1.13067514, 0.63095303, 0.111055017, -0.0270995233, 0.00506494692,
-                                 -0.000685836683, 6.22983533e-05, -3.32168459e-06, 7.58268197e-08};
+    static const double near[] = {0.128379166,   -0.376126267,    0.112835947,   -0.026854212,
+                                  0.00518908742, -0.000801686429, 7.87587506e-05};
+    static const double far[] = {-0.000416329218, 1.13067514,    0.63095303,      0.111055017,
+                                 -0.0270995233,   0.00506494692, -0.000685836683, 6.22983533e-05,
+                                 -3.32168459e-06, 7.58268197e-08};
     V a = unary(g, "llvm.fabs", x), z = mul(g, x, x);
     V small = gen_fma(g, x, polynomial(g, z, near, 7), x);
     V t = clamp(g, a, 1, 4);
@@ -206,9 +211,11 @@ static V math_circular(Gen *g, V x, int quarter)
     V r = gen_fma(g, q, num(g, wide, -1.570796325802803), wide);
     r = gen_fma(g, q, num(g, wide, -9.920935739593517e-10), r);
     r = gen_fma(g, q, num(g, wide, -5.721188726109832e-18), r);
-    r = clamp(g, r, -0.8, 0.8); /* where the reduction has no digits left the result at least stays in [-1, 1] */
+    /* Where the reduction has no digits left the result at least stays in [-1, 1]. */
+    r = clamp(g, r, -0.8, 0.8);
     V turned = add(g, q, num(g, wide, quarter));
-    V quadrant = sub(g, turned, mul(g, num(g, wide, 4), unary(g, "llvm.floor", mul(g, turned, num(g, wide, 0.25)))));
+    V quadrant =
+        sub(g, turned, mul(g, num(g, wide, 4), unary(g, "llvm.floor", mul(g, turned, num(g, wide, 0.25)))));
     V lower = less(g, num(g, wide, 1.5), quadrant); /* 2, 3 */
     V half = sub(g, quadrant, pick(g, lower, num(g, wide, 2), num(g, wide, 0)));
     V odd = less(g, num(g, wide, 0.5), half);
@@ -244,9 +251,9 @@ V math_emit(Gen *g, ExprOp op, V x)
 /* |x|^y by doubles: log2 m = 2/ln2 atanh((m - 1) / (m + 1)) as a series, 2^f as a series. */
 V math_pow(Gen *g, V x, V y)
 {
-    static const double series[] = {2.88539008177792681, 0.96179669392597560, 0.57707801635558536, 0.41219858311113240,
-                                    0.32059889797532520, 0.26230818925253880, 0.22195308321368668, 0.19235933878519512,
-                                    0.16972882833987805};
+    static const double series[] = {2.88539008177792681, 0.96179669392597560, 0.57707801635558536,
+                                    0.41219858311113240, 0.32059889797532520, 0.26230818925253880,
+                                    0.22195308321368668, 0.19235933878519512, 0.16972882833987805};
     static const double power[] = {1, 0.69314718055994531, 0.24022650695910071, 0.05550410866482158,
                                    9.6181291076284772e-3, 1.3333558146428443e-3, 1.5403530393381609e-4,
                                    1.5252733804059840e-5, 1.3215486790144309e-6, 1.0178086009239699e-7,
@@ -271,7 +278,8 @@ V math_pow(Gen *g, V x, V y)
     p = mul(g, p, LLVMBuildBitCast(g->b, LLVMBuildShl(g->b, exponent, like_int(g, u, 52), ""), f64, ""));
     V r = LLVMBuildFPTrunc(g->b, p, LLVMTypeOf(x), "");
 
-    V ax = unary(g, "llvm.fabs", x), up = less(g, zero, y), y_infinite = LLVMBuildFCmp(g->b, LLVMRealOEQ, unary(g, "llvm.fabs", y), infinity, "");
+    V ax = unary(g, "llvm.fabs", x), up = less(g, zero, y),
+      y_infinite = LLVMBuildFCmp(g->b, LLVMRealOEQ, unary(g, "llvm.fabs", y), infinity, "");
     V at_zero = pick(g, up, zero, infinity), at_infinity = pick(g, up, infinity, zero);
     r = pick(g, LLVMBuildFCmp(g->b, LLVMRealOEQ, ax, zero, ""), at_zero, r);
     r = pick(g, LLVMBuildFCmp(g->b, LLVMRealOEQ, ax, infinity, ""), at_infinity, r);
@@ -292,6 +300,7 @@ V math_pow(Gen *g, V x, V y)
     refused = LLVMBuildAnd(g->b, refused, finite, "");
     r = pick(g, refused, num(g, x, (double)NAN), r);
     r = pick(g, LLVMBuildFCmp(g->b, LLVMRealUNO, x, y, ""), num(g, x, (double)NAN), r);
-    V unit = LLVMBuildOr(g->b, LLVMBuildFCmp(g->b, LLVMRealOEQ, y, zero, ""), LLVMBuildFCmp(g->b, LLVMRealOEQ, x, one, ""), "");
+    V unit = LLVMBuildOr(g->b, LLVMBuildFCmp(g->b, LLVMRealOEQ, y, zero, ""),
+                         LLVMBuildFCmp(g->b, LLVMRealOEQ, x, one, ""), "");
     return pick(g, unit, one, r);
 }

@@ -1,5 +1,5 @@
-/* Tiles in buffers: reading and writing at a point, contiguous along the lanes where layouts agree, by gather or
- * scatter where they do not. */
+/* Tiles in buffers: reading and writing at a point, contiguous along the lanes where layouts agree, by
+ * gather or scatter where they do not. */
 #include "llvm_gen.h"
 
 #include <string.h>
@@ -29,7 +29,8 @@ LLVMValueRef tail_mask(Gen *g, const Point *p)
 }
 
 /* Newer LLVM carries the alignment as an attribute of the pointer, older as an operand. */
-static LLVMValueRef masked_call(Gen *g, const char *name, LLVMTypeRef *types, LLVMValueRef *args, int count, int pointer, unsigned align)
+static LLVMValueRef masked_call(Gen *g, const char *name, LLVMTypeRef *types, LLVMValueRef *args, int count,
+                                int pointer, unsigned align)
 {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     LLVMTypeRef type = LLVMIntrinsicGetType(g->context, id, types, 2);
@@ -44,7 +45,8 @@ static LLVMValueRef masked_call(Gen *g, const char *name, LLVMTypeRef *types, LL
     LLVMValueRef call = LLVMBuildCall2(g->b, type, fn, all, (unsigned)n, "");
     if (!operand) {
         unsigned kind = LLVMGetEnumAttributeKindForName("align", 5);
-        LLVMAddCallSiteAttribute(call, (LLVMAttributeIndex)(pointer + 1), LLVMCreateEnumAttribute(g->context, kind, align));
+        LLVMAddCallSiteAttribute(call, (LLVMAttributeIndex)(pointer + 1),
+                                 LLVMCreateEnumAttribute(g->context, kind, align));
     }
     return call;
 }
@@ -56,7 +58,8 @@ LLVMValueRef masked_load(Gen *g, LLVMTypeRef type, LLVMValueRef address, LLVMVal
         LLVMSetAlignment(v, align);
         return v;
     }
-    return masked_call(g, "llvm.masked.load", (LLVMTypeRef[]){type, g->ptr}, (LLVMValueRef[]){address, mask, LLVMConstNull(type)}, 3, 0, align);
+    return masked_call(g, "llvm.masked.load", (LLVMTypeRef[]){type, g->ptr},
+                       (LLVMValueRef[]){address, mask, LLVMConstNull(type)}, 3, 0, align);
 }
 
 void masked_store(Gen *g, LLVMValueRef value, LLVMValueRef address, LLVMValueRef mask, unsigned align)
@@ -65,7 +68,8 @@ void masked_store(Gen *g, LLVMValueRef value, LLVMValueRef address, LLVMValueRef
         LLVMSetAlignment(LLVMBuildStore(g->b, value, address), align);
         return;
     }
-    masked_call(g, "llvm.masked.store", (LLVMTypeRef[]){LLVMTypeOf(value), g->ptr}, (LLVMValueRef[]){value, address, mask}, 3, 1, align);
+    masked_call(g, "llvm.masked.store", (LLVMTypeRef[]){LLVMTypeOf(value), g->ptr},
+                (LLVMValueRef[]){value, address, mask}, 3, 1, align);
 }
 
 static LLVMValueRef all_lanes(Gen *g, LLVMValueRef mask, int width)
@@ -73,17 +77,20 @@ static LLVMValueRef all_lanes(Gen *g, LLVMValueRef mask, int width)
     return mask ? splat(g, mask, width) : splat(g, LLVMConstInt(g->i1, 1, false), width);
 }
 
-LLVMValueRef masked_gather(Gen *g, LLVMTypeRef type, LLVMValueRef addresses, LLVMValueRef mask, unsigned align)
+LLVMValueRef masked_gather(Gen *g, LLVMTypeRef type, LLVMValueRef addresses, LLVMValueRef mask,
+                           unsigned align)
 {
     mask = all_lanes(g, mask, (int)LLVMGetVectorSize(type));
-    return masked_call(g, "llvm.masked.gather", (LLVMTypeRef[]){type, LLVMTypeOf(addresses)}, (LLVMValueRef[]){addresses, mask, LLVMConstNull(type)}, 3, 0, align);
+    return masked_call(g, "llvm.masked.gather", (LLVMTypeRef[]){type, LLVMTypeOf(addresses)},
+                       (LLVMValueRef[]){addresses, mask, LLVMConstNull(type)}, 3, 0, align);
 }
 
 void masked_scatter(Gen *g, LLVMValueRef value, LLVMValueRef addresses, LLVMValueRef mask, unsigned align)
 {
     LLVMTypeRef type = LLVMTypeOf(value);
     mask = all_lanes(g, mask, (int)LLVMGetVectorSize(type));
-    masked_call(g, "llvm.masked.scatter", (LLVMTypeRef[]){type, LLVMTypeOf(addresses)}, (LLVMValueRef[]){value, addresses, mask}, 3, 1, align);
+    masked_call(g, "llvm.masked.scatter", (LLVMTypeRef[]){type, LLVMTypeOf(addresses)},
+                (LLVMValueRef[]){value, addresses, mask}, 3, 1, align);
 }
 
 static LLVMValueRef element_index(Gen *g, const Node *n, const Inst *inst, const Point *p)
@@ -107,7 +114,8 @@ static bool has_lanes(const Inst *inst, const Point *p)
 }
 
 /* Addresses of the lanes when they are not neighbours. */
-static LLVMValueRef lane_addresses(Gen *g, LLVMValueRef first, LLVMTypeRef elem, const Node *n, const Point *p)
+static LLVMValueRef lane_addresses(Gen *g, LLVMValueRef first, LLVMTypeRef elem, const Node *n,
+                                   const Point *p)
 {
     LLVMValueRef offsets = lane_numbers(g, p->width, g->i64);
     offsets = LLVMBuildMul(g->b, offsets, splat(g, const_i64(g, n->stride[p->lane]), p->width), "");
@@ -135,7 +143,8 @@ LLVMValueRef buffer_read(Gen *g, const Inst *inst, Point *p)
     } else if (n->lane == p->lane) {
         v = masked_load(g, vector_of(g, elem, p->width), address, NULL, vector_align(n->store, p->width));
     } else {
-        v = masked_gather(g, vector_of(g, elem, p->width), lane_addresses(g, address, elem, n, p), tail_mask(g, p), elem_align(n->store));
+        v = masked_gather(g, vector_of(g, elem, p->width), lane_addresses(g, address, elem, n, p),
+                          tail_mask(g, p), elem_align(n->store));
     }
     if (n->store == ELEM_TYPE_BOOL)
         return LLVMBuildICmp(g->b, LLVMIntNE, v, like_int(g, v, 0), "");
@@ -162,5 +171,6 @@ void buffer_write(Gen *g, const Inst *inst, Point *p, LLVMValueRef value)
     if (n->lane == p->lane)
         masked_store(g, value, address, NULL, vector_align(n->store, p->width));
     else
-        masked_scatter(g, value, lane_addresses(g, address, elem, n, p), tail_mask(g, p), elem_align(n->store));
+        masked_scatter(g, value, lane_addresses(g, address, elem, n, p), tail_mask(g, p),
+                       elem_align(n->store));
 }

@@ -1,11 +1,11 @@
 /* Loop nests of elementwise groups, and evaluation at a point of one.
  *
- * Loops from outside in: the axes that are neither lanes nor reduced, then the lanes, several vectors at a time, then
- * the reduced axis with its accumulators in registers. A reduction over the lane axis accumulates vectors and folds
- * them at the end. What depends on outer loops only is computed there. */
+ * Loops from outside in: the axes that are neither lanes nor reduced, then the lanes, several vectors at a
+ * time, then the reduced axis with its accumulators in registers. A reduction over the lane axis
+ * accumulates vectors and folds them at the end. What depends on outer loops only is computed there. */
 #include "llvm_gen.h"
 
-/* Points -------------------------------------------------------------------------------------------------------- */
+/* Points ----------------------------------------------------------------------------------------------- */
 
 LLVMValueRef point_recall(const Point *p, const Inst *inst, bool row)
 {
@@ -75,7 +75,8 @@ LLVMValueRef point_eval(Gen *g, Point *p, const Inst *inst)
 {
     Node *n = node_of(g, inst);
     if (n->home == HOME_SCALAR)
-        return inst->op == TILE_VAR ? LLVMBuildLoad2(g->b, LLVMGetAllocatedType(n->base), n->base, "") : n->base;
+        return inst->op == TILE_VAR ? LLVMBuildLoad2(g->b, LLVMGetAllocatedType(n->base), n->base, "")
+                                    : n->base;
     LLVMValueRef v = point_recall(p, inst, false);
     if (v)
         return v;
@@ -155,7 +156,7 @@ void point_hoist(Gen *g, Point *p, const Inst *inst)
     }
 }
 
-/* Reductions ---------------------------------------------------------------------------------------------------- */
+/* Reductions ------------------------------------------------------------------------------------------- */
 
 LLVMValueRef reduce_identity(Gen *g, const Inst *reduce, int width)
 {
@@ -163,8 +164,12 @@ LLVMValueRef reduce_identity(Gen *g, const Inst *reduce, int width)
     LLVMValueRef v = NULL;
     switch (reduce->reduce) {
     case REDUCE_SUM: v = type == TYPE_FLOAT ? LLVMConstReal(g->f32, 0) : const_i64(g, 0); break;
-    case REDUCE_MAX: v = type == TYPE_FLOAT ? LLVMConstReal(g->f32, -(double)__builtin_inf()) : const_i64(g, INT64_MIN); break;
-    case REDUCE_MIN: v = type == TYPE_FLOAT ? LLVMConstReal(g->f32, (double)__builtin_inf()) : const_i64(g, INT64_MAX); break;
+    case REDUCE_MAX:
+        v = type == TYPE_FLOAT ? LLVMConstReal(g->f32, -(double)__builtin_inf()) : const_i64(g, INT64_MIN);
+        break;
+    case REDUCE_MIN:
+        v = type == TYPE_FLOAT ? LLVMConstReal(g->f32, (double)__builtin_inf()) : const_i64(g, INT64_MAX);
+        break;
     case REDUCE_OR: v = LLVMConstInt(g->i1, 0, false); break;
     case REDUCE_AND: v = LLVMConstInt(g->i1, 1, false); break;
     }
@@ -184,10 +189,12 @@ LLVMValueRef reduce_step(Gen *g, const Inst *reduce, LLVMValueRef acc, LLVMValue
     case REDUCE_SUM:
         return real ? LLVMBuildFAdd(g->b, acc, v, "") : LLVMBuildAdd(g->b, acc, v, "");
     case REDUCE_MAX:
-        better = real ? LLVMBuildFCmp(g->b, LLVMRealOGT, v, acc, "") : LLVMBuildICmp(g->b, LLVMIntSGT, v, acc, "");
+        better =
+            real ? LLVMBuildFCmp(g->b, LLVMRealOGT, v, acc, "") : LLVMBuildICmp(g->b, LLVMIntSGT, v, acc, "");
         return LLVMBuildSelect(g->b, better, v, acc, "");
     case REDUCE_MIN:
-        better = real ? LLVMBuildFCmp(g->b, LLVMRealOLT, v, acc, "") : LLVMBuildICmp(g->b, LLVMIntSLT, v, acc, "");
+        better =
+            real ? LLVMBuildFCmp(g->b, LLVMRealOLT, v, acc, "") : LLVMBuildICmp(g->b, LLVMIntSLT, v, acc, "");
         return LLVMBuildSelect(g->b, better, v, acc, "");
     case REDUCE_OR:
         return LLVMBuildOr(g->b, acc, v, "");
@@ -205,13 +212,14 @@ LLVMValueRef reduce_across(Gen *g, const Inst *reduce, LLVMValueRef v)
     for (; width > 1; width /= 2) {
         for (int k = 0; k < width; k++)
             index[k] = k;
-        LLVMValueRef low = shuffle(g, v, v, index, width / 2), high = shuffle(g, v, v, index + width / 2, width / 2);
+        LLVMValueRef low = shuffle(g, v, v, index, width / 2),
+                     high = shuffle(g, v, v, index + width / 2, width / 2);
         v = reduce_step(g, reduce, low, high);
     }
     return LLVMBuildExtractElement(g->b, v, const_i64(g, 0), "");
 }
 
-/* Nests ---------------------------------------------------------------------------------------------------------- */
+/* Nests ------------------------------------------------------------------------------------------------ */
 
 typedef struct Nest {
     Group *group;
@@ -290,7 +298,8 @@ static void nest_body(Gen *g, Nest *nest, LLVMValueRef *carried)
 static void nest_level(Gen *g, Nest *nest, int level, LLVMValueRef *carried);
 
 /* One loop over part of an axis; `values` are carried round it. */
-static void nest_loop(Gen *g, Nest *nest, int level, int64_t lo, int64_t hi, int64_t step, LLVMValueRef *values, int count, LLVMValueRef *carried)
+static void nest_loop(Gen *g, Nest *nest, int level, int64_t lo, int64_t hi, int64_t step,
+                      LLVMValueRef *values, int count, LLVMValueRef *carried)
 {
     int axis = nest->axes[level], memo[2] = {nest->p[0].memo_count, nest->p[1].memo_count};
     if (lo >= hi)
@@ -332,7 +341,8 @@ static void nest_level(Gen *g, Nest *nest, int level, LLVMValueRef *carried)
         nest->halves = 1;
         nest_loop(g, nest, level, extent / 2 * 2, extent, 2, values, count, carried);
     } else {
-        nest_loop(g, nest, level, 0, extent, axis == group->lane ? nest->p[0].width : 1, values, count, carried);
+        nest_loop(g, nest, level, 0, extent, axis == group->lane ? nest->p[0].width : 1, values, count,
+                  carried);
     }
     if (count)
         nest_finish_reduces(g, nest, values);
@@ -370,6 +380,7 @@ void nest_emit(Gen *g, Group *group)
         nest->axes[nest->axis_count++] = group->reduce_axis;
     nest->halves = group->pair_axis >= 0 ? 2 : 1;
     for (int h = 0; h < 2; h++)
-        nest->p[h] = (Point){.lane = group->lane, .width = lane_width(g, group->lane, vectors), .group = group->ordinal};
+        nest->p[h] = (Point){
+            .lane = group->lane, .width = lane_width(g, group->lane, vectors), .group = group->ordinal};
     nest_level(g, nest, 0, NULL);
 }

@@ -1,9 +1,9 @@
-/* Contractions of bf16 with AVX512_BF16: two neighbours along the summed axis share a 32-bit element, and one
- * instruction adds both products to an f32 lane.
+/* Contractions of bf16 with AVX512_BF16: two neighbours along the summed axis share a 32-bit element, and
+ * one instruction adds both products to an f32 lane.
  *
- * The vector operand is kept in pairs [y / 2][lanes]. The scalar operand's pairs are broadcast: straight from the
- * user's rows when they run along y (keys against queries), else from a copy with two rows interleaved (values). An
- * odd last element is paired with zero. */
+ * The vector operand is kept in pairs [y / 2][lanes]. The scalar operand's pairs are broadcast: straight
+ * from the user's rows when they run along y (keys against queries), else from a copy with two rows
+ * interleaved (values). An odd last element is paired with zero. */
 #include "llvm_gen.h"
 
 static const Inst *only_reader(Gen *g, const Inst *inst)
@@ -26,8 +26,8 @@ static const Inst *only_reader(Gen *g, const Inst *inst)
 static bool pairs_well(Gen *g, const Inst *contract, const Inst *inst, int lane)
 {
     bool makes = inst->op == TILE_LOAD || inst->op == TILE_MAP;
-    return makes && inst->type.elem == ELEM_TYPE_BF16 && inst_has_axis(inst, contract->axis) && only_reader(g, inst) == contract
-        && (lane < 0 || axis_extent(g, lane) >= 16);
+    return makes && inst->type.elem == ELEM_TYPE_BF16 && inst_has_axis(inst, contract->axis)
+           && only_reader(g, inst) == contract && (lane < 0 || axis_extent(g, lane) >= 16);
 }
 
 static bool guard_along(const Inst *load, int axis)
@@ -51,7 +51,8 @@ static void pair_contract(Gen *g, const Inst *contract)
         return;
     if (unit == y && (guard_along(vector, y) || !plan_transposes(g, vector, &unit)))
         return;
-    bool in_place = scalar->op == TILE_LOAD && plan_is_dense(g, scalar) && plan_unit_axis(g, scalar) == y && s->lane == y && !guard_along(scalar, y);
+    bool in_place = scalar->op == TILE_LOAD && plan_is_dense(g, scalar) && plan_unit_axis(g, scalar) == y
+                    && s->lane == y && !guard_along(scalar, y);
     if (!in_place && s->lane == y)
         return;
     v->pair_axis = y;
@@ -89,7 +90,8 @@ LLVMValueRef pair_dot(Gen *g, LLVMValueRef acc, LLVMValueRef a, LLVMValueRef b)
     for (int k = 0; k < count; k++) {
         for (int i = 0; i < 16; i++)
             index[i] = 16 * k + i;
-        LLVMValueRef args[] = {shuffle(g, acc, acc, index, 16), LLVMBuildBitCast(g->b, shuffle(g, a, a, index, 16), pairs, ""),
+        LLVMValueRef args[] = {shuffle(g, acc, acc, index, 16),
+                               LLVMBuildBitCast(g->b, shuffle(g, a, a, index, 16), pairs, ""),
                                LLVMBuildBitCast(g->b, splat(g, b, 16), pairs, "")};
         parts[k] = call_intrinsic(g, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, 0, args, 3);
     }

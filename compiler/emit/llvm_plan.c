@@ -1,9 +1,9 @@
-/* The plan of a phase: for every instruction where its value lives, along which axis its lanes run, how long it is
- * needed, and what bounds its ints have.
+/* The plan of a phase: for every instruction where its value lives, along which axis its lanes run, how
+ * long it is needed, and what bounds its ints have.
  *
- * Lanes. One axis of the phase is the main lane axis: the one that most contraction work has in its result and in
- * exactly one operand (queries "m" in a forward pass), so that the other operand is read as scalars from where it
- * lies. Tiles without it take the axis that is contiguous in memory, or the next best. */
+ * Lanes. One axis of the phase is the main lane axis: the one that most contraction work has in its result
+ * and in exactly one operand (queries "m" in a forward pass), so that the other operand is read as scalars
+ * from where it lies. Tiles without it take the axis that is contiguous in memory, or the next best. */
 #include "llvm_gen.h"
 
 Node *node_of(const Gen *g, const Inst *inst)
@@ -56,13 +56,20 @@ TileType plan_space(const Inst *inst)
     }
 }
 
-/* Order and uses ------------------------------------------------------------------------------------------------ */
+/* Order and uses --------------------------------------------------------------------------------------- */
 
 static void number_block(Gen *g, const Block *block, int depth)
 {
     for (Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
         Node *n = node_of(g, inst);
-        *n = (Node){.inst = inst, .position = g->inst_count, .last_use = g->inst_count, .depth = depth, .lane = -1, .pair_axis = -1, .group = -1, .offset = -1};
+        *n = (Node){.inst = inst,
+                    .position = g->inst_count,
+                    .last_use = g->inst_count,
+                    .depth = depth,
+                    .lane = -1,
+                    .pair_axis = -1,
+                    .group = -1,
+                    .offset = -1};
         g->order[g->inst_count++] = inst;
         number_block(g, inst->body, depth + (inst->op == TILE_FOR));
         number_block(g, inst->orelse, depth);
@@ -71,8 +78,8 @@ static void number_block(Gen *g, const Block *block, int depth)
     }
 }
 
-/* Position up to which a value defined at `def` is needed when read at `use`: the end of the outermost loop that is
- * around the use and not around the definition. */
+/* Position up to which a value defined at `def` is needed when read at `use`: the end of the outermost loop
+ * that is around the use and not around the definition. */
 static int need_until(Gen *g, const Inst *def, const Inst *use)
 {
     int until = node_of(g, use)->position;
@@ -127,7 +134,7 @@ static void stretch_inline(Gen *g)
     }
 }
 
-/* Bounds --------------------------------------------------------------------------------------------------------- */
+/* Bounds ----------------------------------------------------------------------------------------------- */
 
 static Bounds compute_bounds(Gen *g, const Inst *inst)
 {
@@ -173,11 +180,12 @@ Bounds plan_bounds(Gen *g, const Inst *inst)
     return n->bounds;
 }
 
-/* Lanes ---------------------------------------------------------------------------------------------------------- */
+/* Lanes ------------------------------------------------------------------------------------------------ */
 
 static double lane_fill(const Gen *g, int axis)
 {
-    return (double)axis_extent(g, axis) / (double)((axis_extent(g, axis) + g->lanes - 1) / g->lanes * g->lanes);
+    return (double)axis_extent(g, axis)
+           / (double)((axis_extent(g, axis) + g->lanes - 1) / g->lanes * g->lanes);
 }
 
 static void score_lanes(Gen *g)
@@ -243,7 +251,8 @@ static int choose_lane(Gen *g, const Inst *inst)
             return unit;
     }
     for (int k = 0; k < inst->arg_count; k++)
-        if (same_axes(&inst->args[k]->type, &space) && inst->args[k]->op != TILE_INDEX && node_of(g, inst->args[k])->lane >= 0)
+        if (same_axes(&inst->args[k]->type, &space) && inst->args[k]->op != TILE_INDEX
+            && node_of(g, inst->args[k])->lane >= 0)
             return node_of(g, inst->args[k])->lane;
     return plan_lane_of_type(g, &space);
 }
@@ -267,7 +276,7 @@ bool plan_transposes(Gen *g, const Inst *inst, int *unit)
     return true;
 }
 
-/* Homes ---------------------------------------------------------------------------------------------------------- */
+/* Homes ------------------------------------------------------------------------------------------------ */
 
 static int expr_cost(const Expr *e)
 {
@@ -280,7 +289,8 @@ static int expr_cost(const Expr *e)
 static bool is_contract_operand(Gen *g, const Inst *inst)
 {
     for (int k = 0; k < g->inst_count; k++)
-        if (g->order[k]->op == TILE_CONTRACT && (g->order[k]->args[0] == inst || g->order[k]->args[1] == inst))
+        if (g->order[k]->op == TILE_CONTRACT
+            && (g->order[k]->args[0] == inst || g->order[k]->args[1] == inst))
             return true;
     return false;
 }
@@ -305,8 +315,8 @@ static const Inst *only_user(Gen *g, const Inst *inst)
 static bool block_changes(const Block *block, const Inst *var, int tensor)
 {
     for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next)
-        if ((var && inst->target == var) || (inst->op == TILE_STORE && inst->tensor == tensor) || block_changes(inst->body, var, tensor)
-            || block_changes(inst->orelse, var, tensor))
+        if ((var && inst->target == var) || (inst->op == TILE_STORE && inst->tensor == tensor)
+            || block_changes(inst->body, var, tensor) || block_changes(inst->orelse, var, tensor))
             return true;
     return false;
 }
@@ -322,13 +332,16 @@ static bool changes_before(Gen *g, const Inst *inst, const Inst *use)
             return true;
         for (int k = 0; k <= inst->arg_count; k++) {
             const Inst *read = k < inst->arg_count ? inst->args[k] : inst->guard;
-            if (read && read->op == TILE_VAR && (at->target == read || block_changes(at->body, read, -1) || block_changes(at->orelse, read, -1)))
+            if (read && read->op == TILE_VAR
+                && (at->target == read || block_changes(at->body, read, -1)
+                    || block_changes(at->orelse, read, -1)))
                 return true;
         }
     }
     for (int k = 0; k <= inst->arg_count; k++) { /* what is computed in place here moves down with it */
         const Inst *read = k < inst->arg_count ? inst->args[k] : inst->guard;
-        if (read && read->type.axis_count && node_of(g, read)->home == HOME_INLINE && read->parent == use->parent && changes_before(g, read, use))
+        if (read && read->type.axis_count && node_of(g, read)->home == HOME_INLINE
+            && read->parent == use->parent && changes_before(g, read, use))
             return true;
     }
     return false;
@@ -345,7 +358,8 @@ static bool reads_var(const Inst *inst)
 /* Maps of ints and bools that cost less than to read them from memory. */
 static bool is_cheap(Gen *g, const Inst *inst)
 {
-    if (inst->op != TILE_MAP || elem_class(inst->type.elem) == TYPE_FLOAT || expr_cost(inst->expr) > 6 || reads_var(inst))
+    if (inst->op != TILE_MAP || elem_class(inst->type.elem) == TYPE_FLOAT || expr_cost(inst->expr) > 6
+        || reads_var(inst))
         return false;
     for (int k = 0; k < inst->arg_count; k++) {
         const Node *n = node_of(g, inst->args[k]);
@@ -363,7 +377,8 @@ static bool can_be_rows(Gen *g, const Inst *load)
     int unit = plan_unit_axis(g, load);
     if (n->pair_rows)
         return true;
-    if (unit < 0 || !plan_is_dense(g, load) || unit != n->lane || load->type.axis_count < 1 || g->program->tensors[load->tensor].elem != ELEM_TYPE_F32)
+    if (unit < 0 || !plan_is_dense(g, load) || unit != n->lane || load->type.axis_count < 1
+        || g->program->tensors[load->tensor].elem != ELEM_TYPE_F32)
         return false;
     return !(load->guard && inst_has_axis(load->guard, unit));
 }
@@ -395,9 +410,11 @@ static Home choose_home(Gen *g, Inst *inst)
     const Inst *user = only_user(g, inst);
     if (user && user->parent == inst->parent && user->op != TILE_FOR && user->op != TILE_IF) {
         TileType space = plan_space(user);
-        bool stands_alone = (user->op == TILE_LOAD || user->op == TILE_STORE) && plan_transposes(g, user, &unit);
+        bool stands_alone =
+            (user->op == TILE_LOAD || user->op == TILE_STORE) && plan_transposes(g, user, &unit);
         bool index_of_rows = user->op == TILE_LOAD && inst->op == TILE_LOAD;
-        if (same_axes(&space, &inst->type) && !stands_alone && !index_of_rows && !changes_before(g, inst, user))
+        if (same_axes(&space, &inst->type) && !stands_alone && !index_of_rows
+            && !changes_before(g, inst, user))
             return HOME_INLINE;
     }
     return HOME_BUFFER;

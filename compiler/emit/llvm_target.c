@@ -29,20 +29,27 @@ static bool has_feature(const char *features, const char *name)
     return false;
 }
 
-/* CPUs that code can be made for without being on one: LLVM's names, and what of their features matters here. */
+/* CPUs that code can be made for without being on one: LLVM's names, and what of their features matters
+ * here. */
 typedef struct KnownCpu { const char *name; int vector_bits; bool bf16_dot, f16_convert; } KnownCpu;
 static const KnownCpu known_x86[] = {
-    {"x86-64-v2", 128, false, false}, {"x86-64-v3", 256, false, true}, {"x86-64-v4", 512, false, true},
-    {"nehalem", 128, false, false}, {"westmere", 128, false, false}, {"sandybridge", 128, false, false}, {"ivybridge", 128, false, true},
-    {"haswell", 256, false, true}, {"broadwell", 256, false, true}, {"skylake", 256, false, true}, {"alderlake", 256, false, true},
-    {"znver1", 256, false, true}, {"znver2", 256, false, true}, {"znver3", 256, false, true},
-    {"skylake-avx512", 512, false, true}, {"cascadelake", 512, false, true}, {"icelake-server", 512, false, true},
-    {"cooperlake", 512, true, true}, {"sapphirerapids", 512, true, true}, {"emeraldrapids", 512, true, true}, {"graniterapids", 512, true, true},
-    {"znver4", 512, true, true}, {"znver5", 512, true, true},
+    {"x86-64-v2", 128, false, false},     {"x86-64-v3", 256, false, true},
+    {"x86-64-v4", 512, false, true},      {"nehalem", 128, false, false},
+    {"westmere", 128, false, false},      {"sandybridge", 128, false, false},
+    {"ivybridge", 128, false, true},      {"haswell", 256, false, true},
+    {"broadwell", 256, false, true},      {"skylake", 256, false, true},
+    {"alderlake", 256, false, true},      {"znver1", 256, false, true},
+    {"znver2", 256, false, true},         {"znver3", 256, false, true},
+    {"skylake-avx512", 512, false, true}, {"cascadelake", 512, false, true},
+    {"icelake-server", 512, false, true}, {"cooperlake", 512, true, true},
+    {"sapphirerapids", 512, true, true},  {"emeraldrapids", 512, true, true},
+    {"graniterapids", 512, true, true},   {"znver4", 512, true, true},
+    {"znver5", 512, true, true},
 };
 static const KnownCpu known_arm[] = {
-    {"generic", 128, false, true}, {"cortex-a76", 128, false, true}, {"neoverse-n1", 128, false, true}, {"neoverse-n2", 128, false, true},
-    {"neoverse-v1", 128, false, true}, {"neoverse-v2", 128, false, true}, {"apple-m1", 128, false, true},
+    {"generic", 128, false, true},     {"cortex-a76", 128, false, true},  {"neoverse-n1", 128, false, true},
+    {"neoverse-n2", 128, false, true}, {"neoverse-v1", 128, false, true}, {"neoverse-v2", 128, false, true},
+    {"apple-m1", 128, false, true},
 };
 
 static bool fill_from_name(Diag *diag, Target *target, const KnownCpu *known, size_t count)
@@ -64,8 +71,11 @@ static bool fill_from_name(Diag *diag, Target *target, const KnownCpu *known, si
 
 static void fill_from_features(Target *target, const char *features)
 {
-    bool wide = has_feature(features, "avx512f") && has_feature(features, "avx512dq") && has_feature(features, "avx512bw") && has_feature(features, "avx512vl");
-    target->vector_bits = wide ? 512 : has_feature(features, "avx2") && has_feature(features, "fma") ? 256 : 128;
+    bool wide = has_feature(features, "avx512f") && has_feature(features, "avx512dq")
+                && has_feature(features, "avx512bw") && has_feature(features, "avx512vl");
+    target->vector_bits = wide                                                            ? 512
+                          : has_feature(features, "avx2") && has_feature(features, "fma") ? 256
+                                                                                          : 128;
     target->bf16_dot = wide && has_feature(features, "avx512bf16");
     target->f16_convert = has_feature(features, "f16c");
 }
@@ -115,14 +125,16 @@ bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *ta
         return false;
     }
     if (native && !arm && !has_feature(target->features, "sse4.1")) {
-        diag_error(diag, SPAN_NONE, "unknown-target", "this CPU lacks SSE4.1, which the generated code needs");
+        diag_error(diag, SPAN_NONE, "unknown-target",
+                   "this CPU lacks SSE4.1, which the generated code needs");
         return false;
     }
     target->vector_registers = arm || target->vector_bits == 512 ? 32 : 16;
     LLVMTargetRef found;
     char *message = NULL;
     if (LLVMGetTargetFromTriple(target->triple, &found, &message)) {
-        diag_error(diag, SPAN_NONE, "unknown-target", "LLVM does not know the machine '%s': %s", target->triple, message);
+        diag_error(diag, SPAN_NONE, "unknown-target", "LLVM does not know the machine '%s': %s",
+                   target->triple, message);
         LLVMDisposeMessage(message);
         return false;
     }

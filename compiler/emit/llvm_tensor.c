@@ -1,8 +1,9 @@
-/* Tensors of the launch: elements at computed indices, strides from the slots, 64-bit offsets. Nothing is read where
- * the guard is false or past an axis: vectors are masked, scalars and rows are pointed at a row of zeros.
+/* Tensors of the launch: elements at computed indices, strides from the slots, 64-bit offsets. Nothing is
+ * read where the guard is false or past an axis: vectors are masked, scalars and rows are pointed at a row
+ * of zeros.
  *
- * A load whose rows are contiguous is not copied when only contractions use it: a table of row pointers is built,
- * one a row, and the elements are read where they lie. */
+ * A load whose rows are contiguous is not copied when only contractions use it: a table of row pointers is
+ * built, one a row, and the elements are read where they lie. */
 #include "llvm_gen.h"
 
 static LLVMValueRef tensor_base(Gen *g, int tensor)
@@ -111,7 +112,8 @@ LLVMValueRef tensor_run(Gen *g, const Inst *load, LLVMTypeRef type, LLVMValueRef
     LLVMBuildBr(g->b, after);
     LLVMPositionBuilderAtEnd(g->b, apart);
     LLVMValueRef offsets = LLVMBuildMul(g->b, lane_numbers(g, width, g->i64), splat(g, stride, width), "");
-    values[1] = masked_gather(g, type, address_at(g, address, LLVMGetElementType(type), offsets), mask, align);
+    values[1] =
+        masked_gather(g, type, address_at(g, address, LLVMGetElementType(type), offsets), mask, align);
     LLVMBuildBr(g->b, after);
     LLVMPositionBuilderAtEnd(g->b, after);
     LLVMValueRef phi = LLVMBuildPhi(g->b, type, "");
@@ -180,7 +182,7 @@ void tensor_write(Gen *g, const Inst *store, Point *p)
     }
 }
 
-/* Row tables ---------------------------------------------------------------------------------------------------- */
+/* Row tables ------------------------------------------------------------------------------------------- */
 
 static LLVMValueRef row_index(Gen *g, const Inst *inst, const Point *p)
 {
@@ -189,7 +191,8 @@ static LLVMValueRef row_index(Gen *g, const Inst *inst, const Point *p)
     for (int a = 0; a < inst->type.axis_count; a++) {
         int axis = inst->type.axis[a];
         if (axis != n->lane)
-            index = LLVMBuildNSWAdd(g->b, index, LLVMBuildNSWMul(g->b, p->coord[axis], const_i64(g, n->stride[axis]), ""), "");
+            index = LLVMBuildNSWAdd(
+                g->b, index, LLVMBuildNSWMul(g->b, p->coord[axis], const_i64(g, n->stride[axis]), ""), "");
     }
     return index;
 }
@@ -207,7 +210,8 @@ void rows_build(Gen *g, Inst *load)
     Loop loops[TILE_MAX_AXES];
     for (int a = 0; a < rows.axis_count; a++) {
         int axis = rows.axis[a];
-        loops[a] = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, axis)), axis == lane ? p.width : 1, false, NULL, 0);
+        loops[a] = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, axis)),
+                              axis == lane ? p.width : 1, false, NULL, 0);
         p.coord[axis] = loops[a].index;
     }
     p.coord[n->lane] = const_i64(g, 0);
@@ -216,10 +220,12 @@ void rows_build(Gen *g, Inst *load)
     if (lane >= 0)
         offset = splat(g, offset, p.width);
     LLVMValueRef address = address_at(g, tensor_base(g, load->tensor), elem, offset);
-    LLVMValueRef mask = load->guard ? point_eval(g, &p, load->guard) : NULL, tail = lane >= 0 ? tail_mask(g, &p) : NULL;
+    LLVMValueRef mask = load->guard ? point_eval(g, &p, load->guard) : NULL,
+                 tail = lane >= 0 ? tail_mask(g, &p) : NULL;
     mask = both(g, mask, tail, p.width);
     if (mask)
-        address = LLVMBuildSelect(g->b, mask, address, lane >= 0 ? splat(g, g->zero_row, p.width) : g->zero_row, "");
+        address = LLVMBuildSelect(g->b, mask, address,
+                                  lane >= 0 ? splat(g, g->zero_row, p.width) : g->zero_row, "");
     LLVMValueRef table = address_at(g, buffer_base(g, n), g->ptr, row_index(g, load, &p));
     masked_store(g, address, table, NULL, 8);
     for (int a = rows.axis_count - 1; a >= 0; a--)
@@ -239,11 +245,14 @@ LLVMValueRef rows_pointer(Gen *g, const Inst *inst, Point *p)
     } else if (n->stride[p->lane] == 1) {
         pointer = masked_load(g, vector_of(g, g->ptr, p->width), table, NULL, 8);
     } else {
-        LLVMValueRef offsets = LLVMBuildMul(g->b, lane_numbers(g, p->width, g->i64), splat(g, const_i64(g, n->stride[p->lane]), p->width), "");
+        LLVMValueRef offsets = LLVMBuildMul(g->b, lane_numbers(g, p->width, g->i64),
+                                            splat(g, const_i64(g, n->stride[p->lane]), p->width), "");
         LLVMTypeRef type = vector_of(g, g->ptr, p->width);
-        pointer = masked_gather(g, type, LLVMBuildGEP2(g->b, g->ptr, table, &offsets, 1, ""), tail_mask(g, p), 8);
-        pointer = LLVMBuildSelect(g->b, tail_mask(g, p) ? tail_mask(g, p) : splat(g, LLVMConstInt(g->i1, 1, false), p->width), pointer,
-                                  splat(g, g->zero_row, p->width), "");
+        pointer =
+            masked_gather(g, type, LLVMBuildGEP2(g->b, g->ptr, table, &offsets, 1, ""), tail_mask(g, p), 8);
+        pointer = LLVMBuildSelect(
+            g->b, tail_mask(g, p) ? tail_mask(g, p) : splat(g, LLVMConstInt(g->i1, 1, false), p->width),
+            pointer, splat(g, g->zero_row, p->width), "");
     }
     point_remember(g, p, inst, true, pointer);
     return pointer;

@@ -1,9 +1,10 @@
-/* Turned tiles: loads and stores whose lanes run across the tensor's rows while memory is contiguous along another
- * axis. Squares of lanes x lanes go through a small array that one shared function transposes in place. */
+/* Turned tiles: loads and stores whose lanes run across the tensor's rows while memory is contiguous along
+ * another axis. Squares of lanes x lanes go through a small array that one shared function transposes in
+ * place. */
 #include "llvm_gen.h"
 
-/* void transpose(ptr): lanes x lanes elements of 32 bits. Stage by stage, blocks of size s are exchanged across the
- * diagonal of blocks of size 2 s. */
+/* void transpose(ptr): lanes x lanes elements of 32 bits. Stage by stage, blocks of size s are exchanged
+ * across the diagonal of blocks of size 2 s. */
 static LLVMValueRef transposer(Gen *g)
 {
     if (g->transposer)
@@ -18,7 +19,8 @@ static LLVMValueRef transposer(Gen *g)
     LLVMTypeRef vector = vector_of(g, g->i32, lanes);
     LLVMValueRef row[16], base = LLVMGetParam(fn, 0);
     for (int k = 0; k < lanes; k++)
-        row[k] = masked_load(g, vector, address_at(g, base, g->i32, const_i64(g, k * lanes)), NULL, 4 * (unsigned)lanes);
+        row[k] = masked_load(g, vector, address_at(g, base, g->i32, const_i64(g, k * lanes)), NULL,
+                             4 * (unsigned)lanes);
     for (int s = 1; s < lanes; s *= 2) {
         int low[16], high[16];
         for (int j = 0; j < lanes; j++) {
@@ -33,7 +35,8 @@ static LLVMValueRef transposer(Gen *g)
             }
     }
     for (int k = 0; k < lanes; k++)
-        masked_store(g, row[k], address_at(g, base, g->i32, const_i64(g, k * lanes)), NULL, 4 * (unsigned)lanes);
+        masked_store(g, row[k], address_at(g, base, g->i32, const_i64(g, k * lanes)), NULL,
+                     4 * (unsigned)lanes);
     LLVMBuildRetVoid(g->b);
     LLVMPositionBuilderAtEnd(g->b, from);
     return g->transposer = fn;
@@ -70,7 +73,8 @@ static Squares squares_begin(Gen *g, const Inst *inst, int unit, int lane, int p
     }
     q.loops[q.count] = loop_begin(g, zero, const_i64(g, axis_extent(g, lane)), g->lanes, false, NULL, 0);
     q.row = q.loops[q.count++].index;
-    q.loops[q.count] = loop_begin(g, zero, const_i64(g, axis_extent(g, unit)), (int64_t)g->lanes * per_column, false, NULL, 0);
+    q.loops[q.count] = loop_begin(g, zero, const_i64(g, axis_extent(g, unit)), (int64_t)g->lanes * per_column,
+                                  false, NULL, 0);
     q.column = q.loops[q.count++].index;
     q.store = gen_alloca(g, g->i32, (int64_t)g->lanes * g->lanes, 64);
     return q;
@@ -121,7 +125,8 @@ void transpose_load(Gen *g, Inst *load, int unit)
     LLVMValueRef zero = const_i64(g, 0);
     Loop rows = loop_begin(g, zero, const_i64(g, g->lanes), 1, false, NULL, 0);
     LLVMValueRef mask = stand_at_row(g, &q, rows.index);
-    LLVMValueRef exists = LLVMBuildICmp(g->b, LLVMIntSLT, q.p.coord[n->lane], const_i64(g, axis_extent(g, n->lane)), "");
+    LLVMValueRef exists =
+        LLVMBuildICmp(g->b, LLVMIntSLT, q.p.coord[n->lane], const_i64(g, axis_extent(g, n->lane)), "");
     if (load->guard)
         exists = LLVMBuildAnd(g->b, exists, point_eval(g, &q.p, load->guard), "");
     LLVMValueRef address = tensor_address(g, load, &q.p);
@@ -143,7 +148,8 @@ void transpose_load(Gen *g, Inst *load, int unit)
     p.lane = n->lane;
     p.width = g->lanes;
     p.coord[n->lane] = q.row;
-    p.coord[unit] = LLVMBuildAdd(g->b, q.column, LLVMBuildMul(g->b, columns.index, const_i64(g, each), ""), "");
+    p.coord[unit] =
+        LLVMBuildAdd(g->b, q.column, LLVMBuildMul(g->b, columns.index, const_i64(g, each), ""), "");
     v = masked_load(g, lanes_i32, square_row(g, &q, columns.index), NULL, 4 * (unsigned)g->lanes);
     if (elem != ELEM_TYPE_I32 && each == 1)
         v = LLVMBuildBitCast(g->b, v, vector_of(g, g->f32, g->lanes), "");
@@ -158,7 +164,8 @@ void transpose_store(Gen *g, Inst *store, int unit)
     TileType space = plan_space(store);
     ElemType elem = g->program->tensors[store->tensor].elem;
     LLVMTypeRef lanes_i32 = vector_of(g, g->i32, g->lanes);
-    int lane = node_of(g, value)->lane >= 0 && same_axes(&value->type, &space) ? node_of(g, value)->lane : plan_lane_of_type(g, &space);
+    int lane = node_of(g, value)->lane >= 0 && same_axes(&value->type, &space) ? node_of(g, value)->lane
+                                                                               : plan_lane_of_type(g, &space);
     Squares q = squares_begin(g, store, unit, lane, 1);
 
     LLVMValueRef zero = const_i64(g, 0);
@@ -188,7 +195,8 @@ void transpose_store(Gen *g, Inst *store, int unit)
     v = masked_load(g, lanes_i32, square_row(g, &q, rows.index), NULL, 4 * (unsigned)g->lanes);
     if (elem != ELEM_TYPE_I32)
         v = LLVMBuildBitCast(g->b, v, vector_of(g, g->f32, g->lanes), "");
-    masked_store(g, tensor_encode(g, v, elem), tensor_address(g, store, &q.p), mask, (unsigned)elem_type_size(elem));
+    masked_store(g, tensor_encode(g, v, elem), tensor_address(g, store, &q.p), mask,
+                 (unsigned)elem_type_size(elem));
     if (after) {
         LLVMBuildBr(g->b, after);
         LLVMPositionBuilderAtEnd(g->b, after);

@@ -97,7 +97,8 @@ LLVMValueRef lane_numbers(Gen *g, int width, LLVMTypeRef elem)
     return LLVMConstVector(items, (unsigned)width);
 }
 
-LLVMValueRef call_intrinsic(Gen *g, const char *name, LLVMTypeRef *overload, int overloads, LLVMValueRef *args, int count)
+LLVMValueRef call_intrinsic(Gen *g, const char *name, LLVMTypeRef *overload, int overloads,
+                            LLVMValueRef *args, int count)
 {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (!id) {
@@ -143,7 +144,7 @@ LLVMValueRef shuffle(Gen *g, LLVMValueRef a, LLVMValueRef b, const int *index, i
     return LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(items, (unsigned)count), "");
 }
 
-/* 16-bit floats ------------------------------------------------------------------------------------------------ */
+/* 16-bit floats ---------------------------------------------------------------------------------------- */
 
 static LLVMValueRef build_select(Gen *g, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b)
 {
@@ -170,19 +171,26 @@ static LLVMValueRef f16_bits(Gen *g, LLVMValueRef f)
 {
     LLVMTypeRef i16 = with_elem(g, f, g->i16), i32 = with_elem(g, f, g->i32), f32 = with_elem(g, f, g->f32);
     if (g->target->f16_convert)
-        return LLVMBuildBitCast(g->b, LLVMBuildFPTrunc(g->b, f, with_elem(g, f, LLVMHalfTypeInContext(g->context)), ""), i16, "");
+        return LLVMBuildBitCast(
+            g->b, LLVMBuildFPTrunc(g->b, f, with_elem(g, f, LLVMHalfTypeInContext(g->context)), ""), i16, "");
     LLVMValueRef u = LLVMBuildBitCast(g->b, f, i32, "");
-    LLVMValueRef sign = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, u, like_int(g, u, 16), ""), like_int(g, u, 0x8000), "");
+    LLVMValueRef sign =
+        LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, u, like_int(g, u, 16), ""), like_int(g, u, 0x8000), "");
     LLVMValueRef a = LLVMBuildAnd(g->b, u, like_int(g, u, 0x7fffffff), "");
     /* Subnormal results: adding 0.5 lets the float adder do the rounding at 2^-24. */
     LLVMValueRef small = LLVMBuildFAdd(g->b, LLVMBuildBitCast(g->b, a, f32, ""), like_float(g, f, 0.5), "");
     small = LLVMBuildSub(g->b, LLVMBuildBitCast(g->b, small, i32, ""), like_int(g, u, 0x3f000000), "");
-    LLVMValueRef odd = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, a, like_int(g, u, 13), ""), like_int(g, u, 1), "");
-    LLVMValueRef normal = LLVMBuildAdd(g->b, LLVMBuildAdd(g->b, a, odd, ""), like_int(g, u, 0xfff - (112 << 23)), "");
+    LLVMValueRef odd =
+        LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, a, like_int(g, u, 13), ""), like_int(g, u, 1), "");
+    LLVMValueRef normal =
+        LLVMBuildAdd(g->b, LLVMBuildAdd(g->b, a, odd, ""), like_int(g, u, 0xfff - (112 << 23)), "");
     normal = LLVMBuildLShr(g->b, normal, like_int(g, u, 13), "");
-    LLVMValueRef bits = build_select(g, LLVMBuildICmp(g->b, LLVMIntULT, a, like_int(g, u, 113 << 23), ""), small, normal);
-    bits = build_select(g, LLVMBuildICmp(g->b, LLVMIntUGE, a, like_int(g, u, 0x477ff000), ""), like_int(g, u, 0x7c00), bits);
-    bits = build_select(g, LLVMBuildICmp(g->b, LLVMIntUGT, a, like_int(g, u, 0x7f800000), ""), like_int(g, u, 0x7e00), bits);
+    LLVMValueRef bits =
+        build_select(g, LLVMBuildICmp(g->b, LLVMIntULT, a, like_int(g, u, 113 << 23), ""), small, normal);
+    bits = build_select(g, LLVMBuildICmp(g->b, LLVMIntUGE, a, like_int(g, u, 0x477ff000), ""),
+                        like_int(g, u, 0x7c00), bits);
+    bits = build_select(g, LLVMBuildICmp(g->b, LLVMIntUGT, a, like_int(g, u, 0x7f800000), ""),
+                        like_int(g, u, 0x7e00), bits);
     return LLVMBuildTrunc(g->b, LLVMBuildOr(g->b, bits, sign, ""), i16, "");
 }
 
@@ -195,13 +203,17 @@ LLVMValueRef bits16_to_float(Gen *g, LLVMValueRef bits, ElemType elem)
 {
     LLVMTypeRef i32 = with_elem(g, bits, g->i32), f32 = with_elem(g, bits, g->f32);
     if (elem == ELEM_TYPE_F16 && g->target->f16_convert)
-        return LLVMBuildFPExt(g->b, LLVMBuildBitCast(g->b, bits, with_elem(g, bits, LLVMHalfTypeInContext(g->context)), ""), f32, "");
+        return LLVMBuildFPExt(
+            g->b, LLVMBuildBitCast(g->b, bits, with_elem(g, bits, LLVMHalfTypeInContext(g->context)), ""),
+            f32, "");
     LLVMValueRef u = LLVMBuildZExt(g->b, bits, i32, "");
     if (elem == ELEM_TYPE_BF16)
         return LLVMBuildBitCast(g->b, LLVMBuildShl(g->b, u, like_int(g, u, 16), ""), f32, "");
     /* The exponent is rebased by a multiplication, which also normalises subnormals. */
-    LLVMValueRef sign = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, u, like_int(g, u, 0x8000), ""), like_int(g, u, 16), "");
-    LLVMValueRef a = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, u, like_int(g, u, 0x7fff), ""), like_int(g, u, 13), "");
+    LLVMValueRef sign =
+        LLVMBuildShl(g->b, LLVMBuildAnd(g->b, u, like_int(g, u, 0x8000), ""), like_int(g, u, 16), "");
+    LLVMValueRef a =
+        LLVMBuildShl(g->b, LLVMBuildAnd(g->b, u, like_int(g, u, 0x7fff), ""), like_int(g, u, 13), "");
     LLVMValueRef f = LLVMBuildBitCast(g->b, a, f32, "");
     f = LLVMBuildFMul(g->b, f, like_float(g, f, 0x1p112), "");
     LLVMValueRef r = LLVMBuildBitCast(g->b, f, i32, "");

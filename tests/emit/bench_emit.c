@@ -1,7 +1,9 @@
-/* bench_emit FILE [D=64] [N=4096] [H=8] [elem=f32] [m=] [n=] [target=cpu] [set:NAME=VALUE]... [text=asm|ir] [time=1]
+/* bench_emit FILE [D=64] [N=4096] [H=8] [elem=f32] [m=] [n=] [target=cpu] [set:NAME=VALUE]... [text=asm|ir]
+ * [time=1]
  *
- * Compiles one attention and times its kernel on one thread, by the thread's CPU time so that neighbours on the
- * machine matter less, next to OpenBLAS's sgemm in the same run. text= prints the generated code instead. */
+ * Compiles one attention and times its kernel on one thread, by the thread's CPU time so that neighbours on
+ * the machine matter less, next to OpenBLAS's sgemm in the same run. text= prints the generated code
+ * instead. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +17,8 @@
 
 #ifdef HAVE_OPENBLAS
 void openblas_set_num_threads(int count);
-void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
-                 float beta, float *c, int ldc);
+void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
+                 const float *b, int ldb, float beta, float *c, int ldc);
 #endif
 
 typedef struct Bench {
@@ -97,7 +99,8 @@ static double sgemm_rate(void)
 {
 #ifdef HAVE_OPENBLAS
     enum { SIZE = 1024 };
-    float *a = random_tensor(SIZE * SIZE, ELEM_TYPE_F32), *b = random_tensor(SIZE * SIZE, ELEM_TYPE_F32), *c = random_tensor(SIZE * SIZE, ELEM_TYPE_F32);
+    float *a = random_tensor(SIZE * SIZE, ELEM_TYPE_F32), *b = random_tensor(SIZE * SIZE, ELEM_TYPE_F32),
+          *c = random_tensor(SIZE * SIZE, ELEM_TYPE_F32);
     double best = 1e9;
     openblas_set_num_threads(1);
     for (int k = 0; k < 6; k++) {
@@ -113,7 +116,8 @@ static double sgemm_rate(void)
 #endif
 }
 
-static void set_tensor(int64_t *slots, const Kernel *kernel, TensorRole role, void *data, const int64_t *strides)
+static void set_tensor(int64_t *slots, const Kernel *kernel, TensorRole role, void *data,
+                       const int64_t *strides)
 {
     for (int k = 0; k < kernel->tensor_count; k++)
         if (kernel->tensors[k].role == role) {
@@ -167,9 +171,11 @@ static void time_kernel(const Bench *bench, const Spec *spec, const Kernel *kern
     double second = now(CLOCK_MONOTONIC);
     LlvmCode *again = llvm_load(kernel->code, kernel->code_size, error, sizeof error);
     if (again && llvm_symbol(again, kernel->phases[0].entry))
-        printf("loaded in %.2f ms the first time, then %.2f ms; ", loaded * 1e3, (now(CLOCK_MONOTONIC) - second) * 1e3);
+        printf("loaded in %.2f ms the first time, then %.2f ms; ", loaded * 1e3,
+               (now(CLOCK_MONOTONIC) - second) * 1e3);
     llvm_unload(again);
-    int64_t *slots = calloc(SLOT_COUNT_MAX, sizeof *slots), strides[] = {bench->H * bench->N * bench->D, bench->N * bench->D, bench->D, 1};
+    int64_t *slots = calloc(SLOT_COUNT_MAX, sizeof *slots),
+            strides[] = {bench->H * bench->N * bench->D, bench->N * bench->D, bench->D, 1};
     int64_t count = bench->H * bench->N * bench->D;
     set_sizes(slots, bench);
     set_params(slots, spec);
@@ -181,14 +187,16 @@ static void time_kernel(const Bench *bench, const Spec *spec, const Kernel *kern
     void (*entries[8])(const int64_t *, int64_t, int64_t, void *);
     int64_t items[8];
     for (int p = 0; p < kernel->phase_count; p++) {
-        entries[p] = (void (*)(const int64_t *, int64_t, int64_t, void *))llvm_symbol(code, kernel->phases[p].entry);
+        entries[p] =
+            (void (*)(const int64_t *, int64_t, int64_t, void *))llvm_symbol(code, kernel->phases[p].entry);
         items[p] = 1;
         for (int d = 0; d < kernel->phases[p].grid_count; d++)
             items[p] *= extent_value(&kernel->phases[p].grid[d], slots);
     }
     printf("code %zu bytes, scratch %lld bytes, tile %lld x %lld\n", kernel->code_size,
            (long long)kernel->scratch_bytes, (long long)kernel->block_m[0], (long long)kernel->block_n[0]);
-    double best = 1e9, gemm = 0, flops = 4.0 * (double)bench->H * (double)bench->N * (double)bench->N * (double)bench->D;
+    double best = 1e9, gemm = 0,
+           flops = 4.0 * (double)bench->H * (double)bench->N * (double)bench->N * (double)bench->D;
     for (int run = 0; run < 3; run++) {
         double rate = sgemm_rate();
         gemm = rate > gemm ? rate : gemm;
@@ -198,8 +206,9 @@ static void time_kernel(const Bench *bench, const Spec *spec, const Kernel *kern
         double spent = now(CLOCK_THREAD_CPUTIME_ID) - begin;
         best = spent < best ? spent : best;
     }
-    printf("%s %s D=%lld N=%lld: %.2f ms, %.1f GFLOP/s of the dense count, sgemm %.1f: %.1f %%\n", spec->name, elem_type_name(bench->elem), (long long)bench->D,
-           (long long)bench->N, best * 1e3, flops / best * 1e-9, gemm, flops / best * 1e-7 / gemm);
+    printf("%s %s D=%lld N=%lld: %.2f ms, %.1f GFLOP/s of the dense count, sgemm %.1f: %.1f %%\n", spec->name,
+           elem_type_name(bench->elem), (long long)bench->D, (long long)bench->N, best * 1e3,
+           flops / best * 1e-9, gemm, flops / best * 1e-7 / gemm);
     llvm_unload(code);
 }
 
@@ -207,7 +216,8 @@ int main(int argc, char **argv)
 {
     Bench bench;
     if (!parse_arguments(argc, argv, &bench)) {
-        fprintf(stderr, "usage: bench_emit FILE [D=] [N=] [H=] [elem=] [m=] [n=] [target=] [set:NAME=VALUE] [text=asm|ir]\n");
+        fprintf(stderr, "usage: bench_emit FILE [D=] [N=] [H=] [elem=] [m=] [n=] [target=] [set:NAME=VALUE] "
+                        "[text=asm|ir]\n");
         return 2;
     }
     Arena *arena = arena_create();
@@ -226,12 +236,14 @@ int main(int argc, char **argv)
     CompileOptions compile = {.target = &target, .elem = bench.elem, .D = bench.D, .E = bench.D};
     if (spec && bench.text) {
         Program *program = compile_program(arena, diag, spec, &compile);
-        char *code = program ? llvm_cpu_text(&target, arena, diag, program, !strcmp(bench.text, "asm")) : NULL;
+        char *code =
+            program ? llvm_cpu_text(&target, arena, diag, program, !strcmp(bench.text, "asm")) : NULL;
         printf("%s", code ? code : "");
     } else if (spec) {
         double start = now(CLOCK_MONOTONIC), cpu = now(CLOCK_THREAD_CPUTIME_ID);
         Kernel *kernel = compile_spec(arena, diag, spec, &compile);
-        printf("compile %.1f ms, %.1f ms of CPU\n", (now(CLOCK_MONOTONIC) - start) * 1e3, (now(CLOCK_THREAD_CPUTIME_ID) - cpu) * 1e3);
+        printf("compile %.1f ms, %.1f ms of CPU\n", (now(CLOCK_MONOTONIC) - start) * 1e3,
+               (now(CLOCK_THREAD_CPUTIME_ID) - cpu) * 1e3);
         if (kernel)
             time_kernel(&bench, spec, kernel);
         kernel_destroy(kernel);

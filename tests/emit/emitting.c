@@ -62,7 +62,8 @@ bool code_make(Code *code, Making *m, const char *name)
     char error[256] = "";
     Target target;
     *code = (Code){0};
-    code->kernel = target_parse(m->diag, name, &target) ? target_emit(&target, m->arena, m->diag, m->program) : NULL;
+    code->kernel =
+        target_parse(m->diag, name, &target) ? target_emit(&target, m->arena, m->diag, m->program) : NULL;
     if (code->kernel)
         code->loaded = llvm_load(code->kernel->code, code->kernel->code_size, error, sizeof error);
     if (!code->loaded) {
@@ -79,7 +80,8 @@ void code_run(const Code *code, const int64_t *slots, int64_t items)
 {
     for (int k = 0; k < code->kernel->phase_count; k++) {
         void (*entry)(const int64_t *, int64_t, int64_t, void *) =
-            (void (*)(const int64_t *, int64_t, int64_t, void *))llvm_symbol(code->loaded, code->kernel->phases[k].entry);
+            (void (*)(const int64_t *, int64_t, int64_t, void *))llvm_symbol(code->loaded,
+                                                                             code->kernel->phases[k].entry);
         CU_ASSERT_PTR_NOT_NULL_FATAL(entry);
         entry(slots, 0, items, code->scratch);
     }

@@ -1,4 +1,5 @@
-/* What the tests of the code generator share: Programs made with the builder, run by the interpreter and as code. */
+/* What the tests of the code generator share: Programs made with the builder, run by the interpreter and as
+ * code. */
 #ifndef ATTUNE_TESTS_EMITTING_H
 #define ATTUNE_TESTS_EMITTING_H
 

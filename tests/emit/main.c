@@ -1,7 +1,10 @@
 #include "emitting.h"
 
+#include <stdlib.h>
+
 int main(void)
 {
+    setenv("ATTUNE_VERIFY_LLVM", "1", 1);
     if (CU_initialize_registry() != CUE_SUCCESS)
         return 2;
     object_tests();

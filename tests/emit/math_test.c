@@ -1,5 +1,5 @@
-/* The elementary functions against double, over all of f32: every SWEEP-th bit pattern, and random ones near where
- * the methods change. Limits are those that llvm_math.c states. */
+/* The elementary functions against double, over all of f32: every SWEEP-th bit pattern, and random ones
+ * near where the methods change. Limits are those that llvm_math.c states. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +25,18 @@ typedef struct Function {
 } Function;
 
 static const Function functions[] = {
-    {"exp", EXPR_EXP, exp, 1.5, INFINITY}, {"exp2", EXPR_EXP2, exp2, 1.5, INFINITY}, {"log", EXPR_LOG, log, 4, INFINITY},
-    {"log2", EXPR_LOG2, log2, 4, INFINITY}, {"tanh", EXPR_TANH, tanh, 4, INFINITY}, {"sigmoid", EXPR_SIGMOID, double_sigmoid, 4, INFINITY},
-    {"erf", EXPR_ERF, erf, 4, INFINITY}, {"sqrt", EXPR_SQRT, sqrt, 0.5, INFINITY}, {"rsqrt", EXPR_RSQRT, double_rsqrt, 1.5, INFINITY},
-    {"floor", EXPR_FLOOR, floor, 0, INFINITY}, {"sin", EXPR_SIN, sin, 4, 0x1p24}, {"cos", EXPR_COS, cos, 4, 0x1p24},
+    {"exp", EXPR_EXP, exp, 1.5, INFINITY},
+    {"exp2", EXPR_EXP2, exp2, 1.5, INFINITY},
+    {"log", EXPR_LOG, log, 4, INFINITY},
+    {"log2", EXPR_LOG2, log2, 4, INFINITY},
+    {"tanh", EXPR_TANH, tanh, 4, INFINITY},
+    {"sigmoid", EXPR_SIGMOID, double_sigmoid, 4, INFINITY},
+    {"erf", EXPR_ERF, erf, 4, INFINITY},
+    {"sqrt", EXPR_SQRT, sqrt, 0.5, INFINITY},
+    {"rsqrt", EXPR_RSQRT, double_rsqrt, 1.5, INFINITY},
+    {"floor", EXPR_FLOOR, floor, 0, INFINITY},
+    {"sin", EXPR_SIN, sin, 4, 0x1p24},
+    {"cos", EXPR_COS, cos, 4, 0x1p24},
 };
 enum { FUNCTION_COUNT = sizeof functions / sizeof *functions };
 
@@ -46,9 +54,14 @@ static double ulps(float got, double exact)
     if (isnan(exact))
         return isnan(got) ? 0 : INFINITY;
     if ((float)exact == got)
-        return fabs(exact) < 0x1p-126 || isinf(got) ? 0 : fabs((double)got - exact) / ldexp(1, ilogb((float)exact) - 23);
-    if (isnan(got) || isinf(got) || fabs(exact) >= 0x1p128) /* one side overflows: the largest float is next to infinity */
-        return fabs(exact) > 0x1.fffffep127 && fabs((double)got) >= 0x1.fffffcp127 ? 1 : isinf(got) && fabs(exact) > 0x1.fffffcp127 ? 1 : INFINITY;
+        return fabs(exact) < 0x1p-126 || isinf(got)
+                   ? 0
+                   : fabs((double)got - exact) / ldexp(1, ilogb((float)exact) - 23);
+    if (isnan(got) || isinf(got)
+        || fabs(exact) >= 0x1p128) /* one side overflows: the largest float is next to infinity */
+        return fabs(exact) > 0x1.fffffep127 && fabs((double)got) >= 0x1.fffffcp127 ? 1
+               : isinf(got) && fabs(exact) > 0x1.fffffcp127                        ? 1
+                                                                                   : INFINITY;
     if (fabs(exact) < 0x1p-125)
         return fabs((double)got - exact) < 0x1p-147 ? 0 : fabs((double)got - exact) / 0x1p-149;
     return fabs((double)got - exact) / ldexp(1, ilogb((float)exact) - 23);
@@ -58,7 +71,8 @@ static double ulps(float got, double exact)
 static bool make_program(Making *m, ExprOp op, bool two)
 {
     making_open(m, "math");
-    int n = making_axis(m, "n", LANES), x = making_tensor(m, "q", ROLE_Q, ELEM_TYPE_F32, 2), y = making_tensor(m, "k", ROLE_K, ELEM_TYPE_F32, 2);
+    int n = making_axis(m, "n", LANES), x = making_tensor(m, "q", ROLE_Q, ELEM_TYPE_F32, 2),
+        y = making_tensor(m, "k", ROLE_K, ELEM_TYPE_F32, 2);
     int o = making_tensor(m, "o", ROLE_O, ELEM_TYPE_F32, 2);
     Inst *at[] = {build_grid_index(&m->at, 0), build_index(&m->at, n)};
     Inst *a = build_load(&m->at, x, at, 2, NULL), *b = two ? build_load(&m->at, y, at, 2, NULL) : NULL;
@@ -115,12 +129,15 @@ static void sweep(const char *target, const Function *f)
             x_data[k] = from_bits((uint32_t)bits);
         check_batch(&code, f, &worst);
     }
-    static const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1, -1, 0x1p-126f, 0x1p-149f, 0x1.fffffep127f, 88.72284f, 88.7228f, -87.33655f, -103.97f, -104.0f, 0.625f};
+    static const float special[] = {0.0f,       -0.0f,     INFINITY,  -INFINITY,       NAN,       1,
+                                    -1,         0x1p-126f, 0x1p-149f, 0x1.fffffep127f, 88.72284f, 88.7228f,
+                                    -87.33655f, -103.97f,  -104.0f,   0.625f};
     for (int k = 0; k < BATCH; k++) /* dense where results are of ordinary size */
         x_data[k] = k < 16 ? special[k] : (float)((random_unit(&random) - 0.5) * (k % 2 ? 200 : 4));
     check_batch(&code, f, &worst);
     if (!(worst.ulp <= f->limit + (f->limit > 0 ? 0.01 : 0)))
-        fprintf(stderr, "\n%s on %s: %g ulp at x = %.9g: got %.9g, exact %.17g\n", f->name, target, worst.ulp, (double)worst.x, (double)worst.got, worst.exact);
+        fprintf(stderr, "\n%s on %s: %g ulp at x = %.9g: got %.9g, exact %.17g\n", f->name, target, worst.ulp,
+                (double)worst.x, (double)worst.got, worst.exact);
     CU_ASSERT(worst.ulp <= f->limit + (f->limit > 0 ? 0.01 : 0));
     CU_ASSERT(worst.ulp >= 0);
     code_drop(&code);
@@ -138,7 +155,9 @@ static void test_functions(void)
 
 static void test_pow(void)
 {
-    static const float special[] = {0.0f, -0.0f, 1, -1, 2, -2, 0.5f, -0.5f, 3, -3, INFINITY, -INFINITY, NAN, 0x1p-149f, 0x1.fffffep127f, 1e10f};
+    static const float special[] = {
+        0.0f,      -0.0f,           1,    -1, 2, -2, 0.5f, -0.5f, 3, -3, INFINITY, -INFINITY, NAN,
+        0x1p-149f, 0x1.fffffep127f, 1e10f};
     const char *const *targets;
     int count = runnable_targets(&targets);
     for (int t = 0; t < count; t++) {
@@ -168,7 +187,8 @@ static void test_pow(void)
             }
         }
         if (!(worst.ulp <= 2))
-            fprintf(stderr, "\npow on %s: %g ulp at %.9g ^ %.9g: got %.9g, exact %.17g\n", targets[t], worst.ulp, (double)worst.x, (double)worst.y, (double)worst.got, worst.exact);
+            fprintf(stderr, "\npow on %s: %g ulp at %.9g ^ %.9g: got %.9g, exact %.17g\n", targets[t],
+                    worst.ulp, (double)worst.x, (double)worst.y, (double)worst.got, worst.exact);
         CU_ASSERT(worst.ulp <= 2);
         code_drop(&code);
         making_close(&m);

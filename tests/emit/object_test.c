@@ -13,20 +13,26 @@ static void make_softmax(Making *m, ElemType elem, int64_t D)
     ExprPool *p = m->pool;
     Builder *b = &m->at;
     int am = making_axis(m, "m", 32), an = making_axis(m, "n", 48), ad = making_axis(m, "d", D);
-    int q = making_tensor(m, "q", ROLE_Q, elem, 3), k = making_tensor(m, "k", ROLE_K, elem, 3), v = making_tensor(m, "v", ROLE_V, elem, 3), o = making_tensor(m, "o", ROLE_O, elem, 3);
-    const Expr *x = making_arg(m, 0, TYPE_FLOAT), *y = making_arg(m, 1, TYPE_FLOAT), *i = making_arg(m, 0, TYPE_INT);
-    Inst *item = build_grid_index(b, 0), *row = build_index(b, am), *key = build_index(b, an), *d = build_index(b, ad);
+    int q = making_tensor(m, "q", ROLE_Q, elem, 3), k = making_tensor(m, "k", ROLE_K, elem, 3),
+        v = making_tensor(m, "v", ROLE_V, elem, 3), o = making_tensor(m, "o", ROLE_O, elem, 3);
+    const Expr *x = making_arg(m, 0, TYPE_FLOAT), *y = making_arg(m, 1, TYPE_FLOAT),
+               *i = making_arg(m, 0, TYPE_INT);
+    Inst *item = build_grid_index(b, 0), *row = build_index(b, am), *key = build_index(b, an),
+         *d = build_index(b, ad);
     Inst *inside = making_map(m, expr_op2(p, EXPR_LT, i, expr_var(p, VAR_SIZE_M, TYPE_INT)), row, NULL, NULL);
     Inst *known = making_map(m, expr_op2(p, EXPR_LT, i, expr_var(p, VAR_SIZE_N, TYPE_INT)), key, NULL, NULL);
-    Inst *tq = build_load(b, q, (Inst *[]){item, row, d}, 3, inside), *tk = build_load(b, k, (Inst *[]){item, key, d}, 3, known);
+    Inst *tq = build_load(b, q, (Inst *[]){item, row, d}, 3, inside),
+         *tk = build_load(b, k, (Inst *[]){item, key, d}, 3, known);
     Inst *s = build_contract(b, ad, tq, tk, NULL, NULL);
-    s = making_map(m, expr_op3(p, EXPR_SELECT, making_arg(m, 1, TYPE_BOOL), x, expr_float(p, -INFINITY)), s, known, NULL);
+    s = making_map(m, expr_op3(p, EXPR_SELECT, making_arg(m, 1, TYPE_BOOL), x, expr_float(p, -INFINITY)), s,
+                   known, NULL);
     Inst *most = build_reduce(b, REDUCE_MAX, an, s);
     Inst *e = making_map(m, expr_op1(p, EXPR_EXP, expr_op2(p, EXPR_SUB, x, y)), s, most, NULL);
     Inst *sum = build_reduce(b, REDUCE_SUM, an, e);
     Inst *w = build_map_as(b, elem, x, &e, 1);
     Inst *acc = build_contract(b, an, w, build_load(b, v, (Inst *[]){item, key, d}, 3, known), NULL, NULL);
-    build_store(b, o, (Inst *[]){item, row, d}, 3, making_map(m, expr_op2(p, EXPR_DIV, x, y), acc, sum, NULL), inside);
+    build_store(b, o, (Inst *[]){item, row, d}, 3, making_map(m, expr_op2(p, EXPR_DIV, x, y), acc, sum, NULL),
+                inside);
 }
 
 static void check_symbols(const unsigned char *code, size_t size, int machine)
@@ -55,9 +61,10 @@ static void check_symbols(const unsigned char *code, size_t size, int machine)
 
 static void test_architectures(void)
 {
-    static const struct { const char *name; int machine; } targets[] = {
-        {"cpu:x86-64-v2", EM_X86_64}, {"cpu:x86-64-v3", EM_X86_64}, {"cpu:x86-64-v4", EM_X86_64}, {"cpu:znver4", EM_X86_64},
-        {"cpu:sapphirerapids", EM_X86_64}, {"cpu:aarch64", EM_AARCH64}};
+    static const struct { const char *name; int machine;
+    } targets[] = {{"cpu:x86-64-v2", EM_X86_64},      {"cpu:x86-64-v3", EM_X86_64},
+                   {"cpu:x86-64-v4", EM_X86_64},      {"cpu:znver4", EM_X86_64},
+                   {"cpu:sapphirerapids", EM_X86_64}, {"cpu:aarch64", EM_AARCH64}};
     static const ElemType elems[] = {ELEM_TYPE_F32, ELEM_TYPE_BF16, ELEM_TYPE_F16};
     for (size_t t = 0; t < sizeof targets / sizeof *targets; t++)
         for (int e = 0; e < 3; e++) {
@@ -84,7 +91,8 @@ static void test_text(void)
     make_softmax(&m, ELEM_TYPE_F32, 64);
     CU_ASSERT_FATAL(making_finish(&m));
     CU_ASSERT_FATAL(target_parse(m.diag, "cpu:x86-64-v4", &target));
-    const char *ir = llvm_cpu_text(&target, m.arena, m.diag, m.program, false), *assembly = llvm_cpu_text(&target, m.arena, m.diag, m.program, true);
+    const char *ir = llvm_cpu_text(&target, m.arena, m.diag, m.program, false),
+               *assembly = llvm_cpu_text(&target, m.arena, m.diag, m.program, true);
     CU_ASSERT(ir && strstr(ir, "define void @softmax_work"));
     CU_ASSERT(assembly && strstr(assembly, "vfmadd") && strstr(assembly, "%zmm"));
     making_close(&m);
@@ -146,7 +154,9 @@ static void *load_run_unload(void *user)
     for (int round = 0; round < ROUNDS; round++) {
         char error[128];
         LlvmCode *code = llvm_load(shared->kernel->code, shared->kernel->code_size, error, sizeof error);
-        void (*entry)(const int64_t *, int64_t, int64_t, void *) = code ? (void (*)(const int64_t *, int64_t, int64_t, void *))llvm_symbol(code, "softmax_work") : NULL;
+        void (*entry)(const int64_t *, int64_t, int64_t, void *) =
+            code ? (void (*)(const int64_t *, int64_t, int64_t, void *))llvm_symbol(code, "softmax_work")
+                 : NULL;
         if (!entry || llvm_symbol(code, "absent")) {
             __atomic_add_fetch(&shared->wrong, 1, __ATOMIC_RELAXED);
         } else {

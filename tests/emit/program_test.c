@@ -1,5 +1,5 @@
-/* Hand-written cases with expectations in plain C: sequences from cumulative lengths, loops in both directions,
- * params of every type, int arithmetic at its edges. */
+/* Hand-written cases with expectations in plain C: sequences from cumulative lengths, loops in both
+ * directions, params of every type, int arithmetic at its edges. */
 #include <math.h>
 #include <string.h>
 
@@ -48,11 +48,14 @@ static void loop_case(bool reverse, int64_t lo, int64_t hi, int64_t expected)
     making_open(&m, "digits");
     int o = making_tensor(&m, "o", ROLE_O, ELEM_TYPE_I64, 1);
     Inst *b = build_grid_index(&m.at, 0), *zero = making_map(&m, expr_int(m.pool, 0), NULL, NULL, NULL);
-    Inst *low = making_map(&m, expr_var(m.pool, VAR_SIZE_M, TYPE_INT), NULL, NULL, NULL), *high = making_map(&m, expr_var(m.pool, VAR_SIZE_N, TYPE_INT), NULL, NULL, NULL);
+    Inst *low = making_map(&m, expr_var(m.pool, VAR_SIZE_M, TYPE_INT), NULL, NULL, NULL),
+         *high = making_map(&m, expr_var(m.pool, VAR_SIZE_N, TYPE_INT), NULL, NULL, NULL);
     Inst *var = build_var(&m.at, ELEM_TYPE_I64, NULL, 0, zero), *loop = build_for(&m.at, low, high, reverse);
     Block *outer = m.at.block;
     m.at.block = loop->body;
-    const Expr *next = expr_op2(m.pool, EXPR_ADD, expr_op2(m.pool, EXPR_MUL, making_arg(&m, 0, TYPE_INT), expr_int(m.pool, 10)), making_arg(&m, 1, TYPE_INT));
+    const Expr *next = expr_op2(m.pool, EXPR_ADD,
+                                expr_op2(m.pool, EXPR_MUL, making_arg(&m, 0, TYPE_INT), expr_int(m.pool, 10)),
+                                making_arg(&m, 1, TYPE_INT));
     build_set(&m.at, var, making_map(&m, next, var, loop, NULL));
     m.at.block = outer;
     build_store(&m.at, o, &b, 1, var, NULL);
@@ -80,13 +83,30 @@ static void test_loops(void)
 /* Every pair of edge values through the int operators, as scalars and as lanes. */
 static void test_int_edges(void)
 {
-    static const int64_t edges[16] = {0, 1, -1, 2, -2, 7, -7, 100, INT32_MAX, INT32_MIN, (int64_t)INT32_MAX + 1, INT64_MAX, INT64_MIN, INT64_MIN + 1, 1LL << 40, 63};
-    static const ExprOp ops[] = {EXPR_ADD, EXPR_SUB, EXPR_MUL, EXPR_DIV, EXPR_MOD, EXPR_MIN, EXPR_MAX, EXPR_POW};
+    static const int64_t edges[16] = {0,
+                                      1,
+                                      -1,
+                                      2,
+                                      -2,
+                                      7,
+                                      -7,
+                                      100,
+                                      INT32_MAX,
+                                      INT32_MIN,
+                                      (int64_t)INT32_MAX + 1,
+                                      INT64_MAX,
+                                      INT64_MIN,
+                                      INT64_MIN + 1,
+                                      1LL << 40,
+                                      63};
+    static const ExprOp ops[] = {EXPR_ADD, EXPR_SUB, EXPR_MUL, EXPR_DIV,
+                                 EXPR_MOD, EXPR_MIN, EXPR_MAX, EXPR_POW};
     for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
         Making m;
         Code code;
         making_open(&m, "edges");
-        int am = making_axis(&m, "m", 16), an = making_axis(&m, "n", 16), x = making_tensor(&m, "x", ROLE_Q, ELEM_TYPE_I64, 1);
+        int am = making_axis(&m, "m", 16), an = making_axis(&m, "n", 16),
+            x = making_tensor(&m, "x", ROLE_Q, ELEM_TYPE_I64, 1);
         int o = making_tensor(&m, "o", ROLE_O, ELEM_TYPE_I64, 3);
         Inst *b = build_grid_index(&m.at, 0), *i = build_index(&m.at, am), *j = build_index(&m.at, an);
         Inst *vx = build_load(&m.at, x, &i, 1, NULL), *vy = build_load(&m.at, x, &j, 1, NULL);
@@ -104,7 +124,9 @@ static void test_int_edges(void)
         for (int a = 0; a < 16; a++)
             for (int c = 0; c < 16; c++) {
                 if (got[a][c] != wanted[a][c])
-                    fprintf(stderr, "\n%lld %s %lld: %lld, not %lld\n", (long long)edges[a], expr_op_info[ops[k]].name, (long long)edges[c], (long long)got[a][c], (long long)wanted[a][c]);
+                    fprintf(stderr, "\n%lld %s %lld: %lld, not %lld\n", (long long)edges[a],
+                            expr_op_info[ops[k]].name, (long long)edges[c], (long long)got[a][c],
+                            (long long)wanted[a][c]);
                 CU_ASSERT_EQUAL(got[a][c], wanted[a][c]);
             }
         code_drop(&code);
@@ -123,8 +145,10 @@ static void test_params(void)
     m.program->params[2].name = "factor", m.program->params[2].type = TYPE_FLOAT;
     m.program->param_count = 3;
     int o = making_tensor(&m, "o", ROLE_O, ELEM_TYPE_F32, 1);
-    const Expr *count = expr_op1(m.pool, EXPR_TOFLOAT, expr_param(m.pool, 1, TYPE_INT)), *factor = expr_param(m.pool, 2, TYPE_FLOAT);
-    const Expr *e = expr_op3(m.pool, EXPR_SELECT, expr_param(m.pool, 0, TYPE_BOOL), expr_op2(m.pool, EXPR_MUL, count, factor), expr_op1(m.pool, EXPR_NEG, factor));
+    const Expr *count = expr_op1(m.pool, EXPR_TOFLOAT, expr_param(m.pool, 1, TYPE_INT)),
+               *factor = expr_param(m.pool, 2, TYPE_FLOAT);
+    const Expr *e = expr_op3(m.pool, EXPR_SELECT, expr_param(m.pool, 0, TYPE_BOOL),
+                             expr_op2(m.pool, EXPR_MUL, count, factor), expr_op1(m.pool, EXPR_NEG, factor));
     Inst *b = build_grid_index(&m.at, 0);
     build_store(&m.at, o, &b, 1, making_map(&m, e, NULL, NULL, NULL), NULL);
     CU_ASSERT_FATAL(making_finish(&m) && code_make(&code, &m, "cpu"));

@@ -1,8 +1,9 @@
 /* Random Programs: the code computes what the interpreter computes.
  *
- * A Program is grown from loads (dense, strided, guarded, gathered, of every element type) by maps, reductions,
- * contractions, variables, loops and branches over axes of awkward extents, and stores the last values of each kind.
- * Every tensor ends at a page that cannot be touched, inputs hold NaN where no element lies. */
+ * A Program is grown from loads (dense, strided, guarded, gathered, of every element type) by maps,
+ * reductions, contractions, variables, loops and branches over axes of awkward extents, and stores the last
+ * values of each kind. Every tensor ends at a page that cannot be touched, inputs hold NaN where no element
+ * lies. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,10 @@ static Inst *some(Growth *g, Inst **pool, int count) { return pool[pick(g, count
 static const Expr *F(Growth *g, int k) { return making_arg(&g->m, k, TYPE_FLOAT); }
 static const Expr *I(Growth *g, int k) { return making_arg(&g->m, k, TYPE_INT); }
 static const Expr *op1(Growth *g, ExprOp op, const Expr *a) { return expr_op1(g->m.pool, op, a); }
-static const Expr *op2(Growth *g, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(g->m.pool, op, a, b); }
+static const Expr *op2(Growth *g, ExprOp op, const Expr *a, const Expr *b)
+{
+    return expr_op2(g->m.pool, op, a, b);
+}
 static const Expr *number(Growth *g, double v) { return expr_float(g->m.pool, v); }
 static const Expr *whole(Growth *g, int64_t v) { return expr_int(g->m.pool, v); }
 
@@ -79,7 +83,7 @@ static bool fits3(const Growth *g, const Inst *a, const Inst *b, const Inst *c)
     return fits(g, &all, c ? &c->type : NULL);
 }
 
-/* Tensors ---------------------------------------------------------------------------------------------------- */
+/* Tensors ---------------------------------------------------------------------------------------------- */
 
 static int new_plane(Growth *g, TensorRole role, ElemType elem, int dims, const int64_t *extent, bool output)
 {
@@ -106,7 +110,8 @@ static Inst *index_of(Growth *g, int axis)
 
 static Inst *load(Growth *g)
 {
-    static const ElemType elems[] = {ELEM_TYPE_F32, ELEM_TYPE_F32, ELEM_TYPE_BF16, ELEM_TYPE_F16, ELEM_TYPE_I32, ELEM_TYPE_I64, ELEM_TYPE_BOOL};
+    static const ElemType elems[] = {ELEM_TYPE_F32, ELEM_TYPE_F32, ELEM_TYPE_BF16, ELEM_TYPE_F16,
+                                     ELEM_TYPE_I32, ELEM_TYPE_I64, ELEM_TYPE_BOOL};
     ElemType elem = elems[pick(g, 7)];
     TensorRole role = pick(g, 3) ? ROLE_WORKSPACE : ROLE_INPUT;
     int a = g->axes[pick(g, AXES)], b = g->axes[pick(g, AXES)];
@@ -126,7 +131,9 @@ static Inst *load(Growth *g)
     case 1: { /* a gather by the difference of two axes */
         int64_t spread[] = {ITEMS, g->extent[a] + g->extent[b] - 1};
         int t = new_plane(g, role, elem, 2, spread, false);
-        Inst *at = making_map(&g->m, op2(g, EXPR_ADD, op2(g, EXPR_SUB, I(g, 0), I(g, 1)), whole(g, g->extent[b] - 1)), rows, columns, NULL);
+        Inst *at = making_map(
+            &g->m, op2(g, EXPR_ADD, op2(g, EXPR_SUB, I(g, 0), I(g, 1)), whole(g, g->extent[b] - 1)), rows,
+            columns, NULL);
         return a == b ? NULL : build_load(&g->m.at, t, (Inst *[]){g->item, at}, 2, NULL);
     }
     case 2: { /* rows from some way in */
@@ -134,18 +141,22 @@ static Inst *load(Growth *g)
             return NULL;
         extent[1] += 5;
         Inst *shifted = making_map(&g->m, op2(g, EXPR_ADD, I(g, 0), whole(g, 5)), rows, NULL, NULL);
-        return build_load(&g->m.at, new_plane(g, role, elem, 3, extent, false), (Inst *[]){g->item, shifted, columns}, 3, guard);
+        return build_load(&g->m.at, new_plane(g, role, elem, 3, extent, false),
+                          (Inst *[]){g->item, shifted, columns}, 3, guard);
     }
     default:
         if (a == b)
             return NULL;
-        return build_load(&g->m.at, new_plane(g, role, elem, 3, extent, false), (Inst *[]){g->item, rows, columns}, 3, guard);
+        return build_load(&g->m.at, new_plane(g, role, elem, 3, extent, false),
+                          (Inst *[]){g->item, rows, columns}, 3, guard);
     }
 }
 
 static void store(Growth *g, Inst *value)
 {
-    static const ElemType elems[3][3] = {{ELEM_TYPE_BOOL, ELEM_TYPE_BOOL, ELEM_TYPE_BOOL}, {ELEM_TYPE_I64, ELEM_TYPE_I64, ELEM_TYPE_I64}, {ELEM_TYPE_F32, ELEM_TYPE_BF16, ELEM_TYPE_F16}};
+    static const ElemType elems[3][3] = {{ELEM_TYPE_BOOL, ELEM_TYPE_BOOL, ELEM_TYPE_BOOL},
+                                         {ELEM_TYPE_I64, ELEM_TYPE_I64, ELEM_TYPE_I64},
+                                         {ELEM_TYPE_F32, ELEM_TYPE_BF16, ELEM_TYPE_F16}};
     Inst *at[5] = {g->item};
     int64_t extent[5] = {ITEMS};
     int dims = 1, shift = pick(g, 3);
@@ -162,7 +173,7 @@ static void store(Growth *g, Inst *value)
     build_store(&g->m.at, tensor, at, dims, value, guard);
 }
 
-/* Growing ----------------------------------------------------------------------------------------------------- */
+/* Growing ---------------------------------------------------------------------------------------------- */
 
 static Inst *float_map(Growth *g)
 {
@@ -176,26 +187,35 @@ static Inst *float_map(Growth *g)
     case 2: return making_map(&g->m, op2(g, EXPR_MUL, x, op1(g, EXPR_TANH, y)), a, b, NULL);
     case 3: return making_map(&g->m, op2(g, EXPR_MIN, x, y), a, b, NULL);
     case 4: return making_map(&g->m, op2(g, EXPR_MAX, x, y), a, b, NULL);
-    case 5: return making_map(&g->m, op2(g, EXPR_DIV, x, op2(g, EXPR_ADD, op1(g, EXPR_ABS, y), number(g, 1))), a, b, NULL);
+    case 5:
+        return making_map(&g->m, op2(g, EXPR_DIV, x, op2(g, EXPR_ADD, op1(g, EXPR_ABS, y), number(g, 1))), a,
+                          b, NULL);
     case 6: return making_map(&g->m, op1(g, EXPR_TANH, x), a, NULL, NULL);
     case 7: return making_map(&g->m, op1(g, EXPR_SIGMOID, x), a, NULL, NULL);
     case 8: return making_map(&g->m, op1(g, EXPR_EXP, op2(g, EXPR_MIN, x, number(g, 1))), a, NULL, NULL);
     case 9: return making_map(&g->m, op1(g, EXPR_SIN, x), a, NULL, NULL);
-    case 10: return making_map(&g->m, op1(g, EXPR_SQRT, op2(g, EXPR_ADD, op1(g, EXPR_ABS, x), number(g, 0.1))), a, NULL, NULL);
-    case 11: g->coarse = true; return build_map_as(&g->m.at, pick(g, 2) ? ELEM_TYPE_BF16 : ELEM_TYPE_F16, x, &a, 1);
+    case 10:
+        return making_map(&g->m, op1(g, EXPR_SQRT, op2(g, EXPR_ADD, op1(g, EXPR_ABS, x), number(g, 0.1))), a,
+                          NULL, NULL);
+    case 11:
+        g->coarse = true;
+        return build_map_as(&g->m.at, pick(g, 2) ? ELEM_TYPE_BF16 : ELEM_TYPE_F16, x, &a, 1);
     case 12: {
         Inst *i = some(g, g->ints, g->int_count);
         const Expr *small = op2(g, EXPR_MOD, I(g, 0), whole(g, 17));
-        return making_map(&g->m, op2(g, EXPR_MUL, op1(g, EXPR_TOFLOAT, small), number(g, 0.05)), i, NULL, NULL);
+        return making_map(&g->m, op2(g, EXPR_MUL, op1(g, EXPR_TOFLOAT, small), number(g, 0.05)), i, NULL,
+                          NULL);
     }
     case 13: { /* tamed, so that values stay of size 1 */
-        return making_map(&g->m, op2(g, EXPR_MUL, op1(g, EXPR_TANH, op2(g, EXPR_ADD, x, y)), number(g, 0.9)), a, b, NULL);
+        return making_map(&g->m, op2(g, EXPR_MUL, op1(g, EXPR_TANH, op2(g, EXPR_ADD, x, y)), number(g, 0.9)),
+                          a, b, NULL);
     }
     default: {
         Inst *c = some(g, g->bools, g->bool_count);
         if (!fits3(g, a, b, c))
             return NULL;
-        return making_map(&g->m, expr_op3(g->m.pool, EXPR_SELECT, making_arg(&g->m, 2, TYPE_BOOL), x, y), a, b, c);
+        return making_map(&g->m, expr_op3(g->m.pool, EXPR_SELECT, making_arg(&g->m, 2, TYPE_BOOL), x, y), a,
+                          b, c);
     }
     }
 }
@@ -211,7 +231,9 @@ static Inst *int_map(Growth *g)
     case 1: return making_map(&g->m, op1(g, EXPR_SIGN, I(g, 0)), a, NULL, NULL);
     case 2: {
         static const int64_t divisors[] = {1, 2, 3, 7, 8, 64, -3};
-        return making_map(&g->m, op2(g, pick(g, 2) ? EXPR_DIV : EXPR_MOD, I(g, 0), whole(g, divisors[pick(g, 7)])), a, NULL, NULL);
+        return making_map(&g->m,
+                          op2(g, pick(g, 2) ? EXPR_DIV : EXPR_MOD, I(g, 0), whole(g, divisors[pick(g, 7)])),
+                          a, NULL, NULL);
     }
     default: return making_map(&g->m, op2(g, ops[pick(g, 7)], I(g, 0), I(g, 1)), a, b, NULL);
     }
@@ -224,20 +246,26 @@ static Inst *bool_map(Growth *g)
     if (pick(g, 3) == 0) {
         Inst *p = some(g, g->bools, g->bool_count), *q = some(g, g->bools, g->bool_count);
         const Expr *x = making_arg(&g->m, 0, TYPE_BOOL), *y = making_arg(&g->m, 1, TYPE_BOOL);
-        return fits3(g, p, q, NULL) ? making_map(&g->m, op2(g, pick(g, 2) ? EXPR_AND : EXPR_OR, x, op1(g, EXPR_NOT, y)), p, q, NULL) : NULL;
+        return fits3(g, p, q, NULL) ? making_map(
+                   &g->m, op2(g, pick(g, 2) ? EXPR_AND : EXPR_OR, x, op1(g, EXPR_NOT, y)), p, q, NULL)
+                                    : NULL;
     }
-    return fits3(g, a, b, NULL) ? making_map(&g->m, op2(g, ops[pick(g, 4)], I(g, 0), I(g, 1)), a, b, NULL) : NULL;
+    return fits3(g, a, b, NULL) ? making_map(&g->m, op2(g, ops[pick(g, 4)], I(g, 0), I(g, 1)), a, b, NULL)
+                                : NULL;
 }
 
 static Inst *scaled(Growth *g, Inst *sum, int axis)
 {
-    return making_map(&g->m, op2(g, EXPR_MUL, F(g, 0), number(g, 1.0 / (double)g->extent[axis])), sum, NULL, NULL);
+    return making_map(&g->m, op2(g, EXPR_MUL, F(g, 0), number(g, 1.0 / (double)g->extent[axis])), sum, NULL,
+                      NULL);
 }
 
 static Inst *reduce(Growth *g)
 {
     int which = pick(g, 4);
-    Inst *a = which == 0 ? some(g, g->ints, g->int_count) : which == 1 ? some(g, g->bools, g->bool_count) : some(g, g->floats, g->float_count);
+    Inst *a = which == 0   ? some(g, g->ints, g->int_count)
+              : which == 1 ? some(g, g->bools, g->bool_count)
+                           : some(g, g->floats, g->float_count);
     if (!a->type.axis_count)
         return NULL;
     int axis = a->type.axis[pick(g, a->type.axis_count)];
@@ -275,7 +303,8 @@ static Inst *contract(Growth *g)
             axes[k] = s->type.axis[k];
         Inst *var = build_var(&g->m.at, ELEM_TYPE_F32, axes, s->type.axis_count, s);
         if (pick(g, 2))
-            build_set(&g->m.at, var, making_map(&g->m, op2(g, EXPR_MUL, F(g, 0), number(g, 0.5)), var, NULL, NULL));
+            build_set(&g->m.at, var,
+                      making_map(&g->m, op2(g, EXPR_MUL, F(g, 0), number(g, 0.5)), var, NULL, NULL));
         build_contract(&g->m.at, axis, a, b, e, var);
         s = making_map(&g->m, op2(g, EXPR_MUL, F(g, 0), number(g, 0.5)), var, NULL, NULL);
     }
@@ -288,14 +317,16 @@ static void grow(Growth *g, int steps, int depth);
 static Inst *nested(Growth *g, int depth)
 {
     Inst *init = some(g, g->floats, g->float_count), *cond = NULL;
-    int axes[TILE_MAX_AXES], count = init->type.axis_count, floats = g->float_count, ints = g->int_count, bools = g->bool_count;
+    int axes[TILE_MAX_AXES], count = init->type.axis_count, floats = g->float_count, ints = g->int_count,
+                             bools = g->bool_count;
     for (int k = 0; k < count; k++)
         axes[k] = init->type.axis[k];
     Inst *var = build_var(&g->m.at, pick(g, 6) ? ELEM_TYPE_F32 : ELEM_TYPE_BF16, axes, count, init), *inner;
     g->coarse = g->coarse || var->type.elem == ELEM_TYPE_BF16;
     Block *outer = g->m.at.block;
     if (pick(g, 2)) {
-        Inst *lo = making_map(&g->m, whole(g, pick(g, 3)), NULL, NULL, NULL), *hi = making_map(&g->m, whole(g, pick(g, 4)), NULL, NULL, NULL);
+        Inst *lo = making_map(&g->m, whole(g, pick(g, 3)), NULL, NULL, NULL),
+             *hi = making_map(&g->m, whole(g, pick(g, 4)), NULL, NULL, NULL);
         inner = build_for(&g->m.at, lo, hi, pick(g, 2));
         g->m.at.block = inner->body;
         keep(g, inner);
@@ -312,7 +343,8 @@ static Inst *nested(Growth *g, int depth)
             for (int a = 0; a < v->type.axis_count; a++)
                 inside = inside && inst_has_axis(var, v->type.axis[a]);
             if (inside) {
-                const Expr *e = op1(g, EXPR_TANH, op2(g, EXPR_ADD, op2(g, EXPR_MUL, F(g, 0), number(g, 0.5)), F(g, 1)));
+                const Expr *e =
+                    op1(g, EXPR_TANH, op2(g, EXPR_ADD, op2(g, EXPR_MUL, F(g, 0), number(g, 0.5)), F(g, 1)));
                 build_set(&g->m.at, var, making_map(&g->m, e, var, v, NULL));
                 break;
             }
@@ -380,7 +412,7 @@ static bool plant(Growth *g, uint64_t seed)
     return making_finish(&g->m);
 }
 
-/* Data ---------------------------------------------------------------------------------------------------------- */
+/* Data ------------------------------------------------------------------------------------------------- */
 
 static size_t plane_bytes(const Plane *p)
 {
@@ -433,7 +465,8 @@ static bool make_planes(Growth *g)
     for (int t = 0; t < g->plane_count; t++) {
         Plane *p = &g->planes[t];
         uint8_t byte = elem_class(p->elem) == TYPE_FLOAT ? GUARDED_NAN : GUARDED_INT;
-        if (!guarded_create(&p->expected, plane_bytes(p), byte, true) || !guarded_create(&p->got, plane_bytes(p), byte, true))
+        if (!guarded_create(&p->expected, plane_bytes(p), byte, true)
+            || !guarded_create(&p->got, plane_bytes(p), byte, true))
             return false;
         if (!p->output) {
             fill(g, p);
@@ -479,7 +512,8 @@ static bool planes_agree(const Growth *g, char *why, size_t size)
         for (int64_t at = 0; at < (int64_t)(p->got.size / (size_t)elem_type_size(p->elem)); at++) {
             double a = element(p, p->expected.data, at), b = element(p, p->got.data, at);
             if (!(fabs(a - b) <= tolerance(g, p) * (1 + fabs(a))) && !(isnan(a) && isnan(b))) {
-                snprintf(why, size, "t%d at offset %lld: interpreter %.9g, code %.9g", t, (long long)at, a, b);
+                snprintf(why, size, "t%d at offset %lld: interpreter %.9g, code %.9g", t, (long long)at, a,
+                         b);
                 return false;
             }
         }
@@ -499,7 +533,8 @@ static void slots_for(const Growth *g, int64_t *slots, bool expected)
 {
     slots[slot_of_size(VAR_SIZE_B)] = ITEMS;
     for (int t = 0; t < g->plane_count; t++)
-        slots_tensor(slots, t, expected ? g->planes[t].expected.data : g->planes[t].got.data, g->planes[t].dims, g->planes[t].stride);
+        slots_tensor(slots, t, expected ? g->planes[t].expected.data : g->planes[t].got.data,
+                     g->planes[t].dims, g->planes[t].stride);
 }
 
 static bool run_one(Growth *g, const char *target, char *why, size_t size)
@@ -537,7 +572,9 @@ static void test_random(void)
         tensors += g->plane_count;
         good = run_one(g, target, why, sizeof why);
         if (!good)
-            fprintf(stderr, "\n%s\nrandom program %llu on %s: %s\n", from ? program_print(g->m.program, g->m.arena) : "", (unsigned long long)seed, target, why);
+            fprintf(stderr, "\n%s\nrandom program %llu on %s: %s\n",
+                    from ? program_print(g->m.program, g->m.arena) : "", (unsigned long long)seed, target,
+                    why);
         CU_ASSERT(good);
         drop_planes(g);
         making_close(&g->m);
