@@ -10,6 +10,7 @@
 #include "runtime/attune_build_id.h"
 #include "runtime/cuda_kernel.h"
 #include "runtime/error.h"
+#include "runtime/machine.h"
 
 const char *attune_build_info(void)
 {
@@ -205,6 +206,17 @@ Kernel *build_compile(Build *b, AttuneError **error)
 
 /* Describing and loading -------------------------------------------------------------------------------- */
 
+uint32_t build_needs(const Target *target)
+{
+    if (target->kind != TARGET_CPU)
+        return 0;
+    if (strncmp(target->triple, "x86_64", 6) != 0)
+        return NEED_AARCH64;
+    return NEED_X86_64 | (target->vector_bits >= 256 ? NEED_AVX2 : 0u) |
+           (target->vector_bits >= 512 ? NEED_AVX512 : 0u) | (target->f16_convert ? NEED_F16C : 0u) |
+           (target->bf16_dot ? NEED_AVX512_BF16 : 0u);
+}
+
 AttuneStatus build_describe(const Build *b, const Kernel *kernel, unsigned char **bytes, size_t *size,
                             AttuneError **error)
 {
@@ -213,7 +225,7 @@ AttuneStatus build_describe(const Build *b, const Kernel *kernel, unsigned char 
         return error_memory(error);
     d->signature = *b->signature;
     Shape *shape = &d->shape;
-    *shape = (Shape){.target = kernel->target,
+    *shape = (Shape){.target = kernel->target, .needs = build_needs(&b->target),
                      .dtype = spec_dtype(kernel->elem),
                      .D = kernel->D,
                      .E = kernel->E,

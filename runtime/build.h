@@ -28,6 +28,8 @@ AttuneStatus build_check_options(const AttuneSpec *spec, const AttuneKernelOptio
                                  AttuneKernelOptions *checked, AttuneError **error);
 /* What a target's name stands for. ATTUNE_ERROR_TARGET. */
 AttuneStatus build_target(const char *name, Target *target, AttuneError **error);
+/* MachineNeed bits of code for the target; its vector width means features, see llvm_cpu_target. */
+uint32_t build_needs(const Target *target);
 /* Works out the cache key. `options` as checked. build_close afterwards, in any case. */
 AttuneStatus build_open(Build *build, AttuneContext *context, const AttuneSpec *spec,
                         const AttuneKernelOptions *options, const Target *target, const char *symbol,

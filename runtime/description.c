@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "runtime/error.h"
+#include "runtime/machine.h"
 
-enum { FORMAT = 2 };
+enum { FORMAT = 3 };
 static const char magic[] = "attune-description";
 
 typedef struct Codec {
@@ -190,6 +191,7 @@ static void code_map(Codec *c, KernelMap *map)
 static void code_shape(Codec *c, Shape *k)
 {
     code_text(c, &k->target);
+    k->needs = (uint32_t)code_int(c, (int)k->needs, 0, NEED_ALL);
     k->dtype = (AttuneDtype)code_int(c, (int)k->dtype, ATTUNE_F32, ATTUNE_DTYPE_COUNT - 1);
     code_i64(c, &k->D);
     code_i64(c, &k->E);

@@ -92,6 +92,7 @@ typedef struct Signature {
 
 typedef struct Shape {
     const char *target;
+    uint32_t needs;        /* MachineNeed bits of host code */
     AttuneDtype dtype;
     int64_t D, E;
     int64_t block_m[SPEC_MAX_RANK], block_n[SPEC_MAX_RANK];

@@ -6,6 +6,7 @@
 
 #include "runtime/build.h"
 #include "runtime/error.h"
+#include "runtime/machine.h"
 
 enum { BUCKETS = 256, STACK_KEY = 1024 };
 
@@ -226,7 +227,8 @@ static AttuneKernel *make_kernel(Jit *jit, const AttuneSpec *spec, const AttuneK
 {
     AttuneContext *context = jit->context;
     Target target;
-    if (target_of(jit, options->target, &target, error) != ATTUNE_OK)
+    if (target_of(jit, options->target, &target, error) != ATTUNE_OK ||
+        machine_check(target.name, build_needs(&target), error) != ATTUNE_OK)
         return NULL;
     Build build;
     double start = now_ms();

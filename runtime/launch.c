@@ -6,6 +6,7 @@
 
 #include "runtime/cuda_kernel.h"
 #include "runtime/error.h"
+#include "runtime/machine.h"
 #include "runtime/problem.h"
 
 enum { ALIGN = 64, MAX_ITEMS_A_CHUNK = 64, CHUNKS_A_THREAD = 16 };
@@ -81,6 +82,10 @@ AttuneKernel *attune_kernel_from_built(AttuneContext *context, const AttuneBuilt
                   "built has %d phases, but its description has %d: the header and the object "
                   "are not of one build",
                   (int)built->phase_count, phase_count);
+        description_destroy(description);
+        return NULL;
+    }
+    if (machine_check(description->shape.target, description->shape.needs, error) != ATTUNE_OK) {
         description_destroy(description);
         return NULL;
     }

@@ -14,6 +14,11 @@
 
 static char directory[64];
 static const char *target = "cpu";
+#if defined(__x86_64__)
+#define foreign "cpu:aarch64"
+#else
+#define foreign "cpu:x86-64-v3"
+#endif
 
 typedef struct Log {
     int hits, misses, compiled, warnings, lines;
@@ -202,6 +207,7 @@ static void test_wrong_options(void)
         {{.d = 8, .e = -1}, ATTUNE_ERROR_ARGUMENT, "e is -1"},
         {{.d = 8, .dtype = ATTUNE_I32}, ATTUNE_ERROR_ARGUMENT, "dtype is i32"},
         {{.d = 8, .target = "abacus"}, ATTUNE_ERROR_TARGET, "abacus"},
+        {{.d = 8, .target = foreign}, ATTUNE_ERROR_TARGET, "cannot run on this machine, which lacks"},
         {{.d = 8, .target = "cpu:abacus"}, ATTUNE_ERROR_TARGET, "abacus"},
         {{.d = 8, .setting_count = 1}, ATTUNE_ERROR_ARGUMENT, "settings is NULL"},
         {{.d = 8, .setting_count = -1}, ATTUNE_ERROR_ARGUMENT, "setting_count (-1)"},

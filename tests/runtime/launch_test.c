@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "runtime/machine.h"
 
 static AttuneContext *context;
 static AttuneKernel *kernel;
