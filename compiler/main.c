@@ -82,6 +82,8 @@ int main(int argc, char **argv)
         for (const Command *command = commands; command->name; command++)
             if (strcmp(word, command->name) == 0)
                 return run_command(command, argc - 1, argv + 1);
+        if (strcmp(word, "-d") == 0) /* `attune -d help` */
+            return run_command(&commands[1], argc, argv);
         return usage_error(NULL, "unknown %s '%s'", word[0] == '-' ? "option" : "command", word);
     }
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_WRONG;
