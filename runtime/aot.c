@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/aot_object.h"
 #include "runtime/error.h"
 
 enum { MAX_SYMBOL = 48 };
@@ -89,10 +90,11 @@ void aot_manifest(Text *out, const Aot *aot)
              s->rank);
     cache_key_text(aot->build->key, text);
     add_member(out, "key", text);
-    text_add(out, "  \"object_bytes\": %zu,\n", kernel->code_size);
+    const char *what = kernel->format == KERNEL_OBJECT ? "object" : "image"; /* what a device's object holds */
+    text_add(out, "  \"%s_bytes\": %zu,\n", what, kernel->code_size);
     cache_digest(kernel->code, kernel->code_size, digest);
     cache_key_text(digest, text);
-    add_member(out, "object_sha256", text);
+    text_add(out, "  \"%s_sha256\": \"%s\",\n", what, text);
     text_add(out, "  \"scratch_bytes\": %lld,\n  \"phases\": [", (long long)kernel->scratch_bytes);
     for (int p = 0; p < kernel->phase_count; p++) {
         text_add(out, p ? ", " : "");
@@ -135,10 +137,28 @@ static void make_texts(void *user)
     aot_manifest(&texts->manifest, &texts->aot);
 }
 
-static AttuneBuild *finish(const Build *build, Kernel *kernel, const char *symbol, AttuneError **error)
+/* The bytes of NAME.o. */
+static void *make_object(Kernel *kernel, const char *symbol, size_t *size)
+{
+    if (kernel->format == KERNEL_OBJECT) {
+        void *object = kernel->code;
+        *size = kernel->code_size;
+        kernel->code = NULL;
+        return object;
+    }
+    char image[MAX_SYMBOL + 8];
+    snprintf(image, sizeof image, "%s_image", symbol);
+    return aot_object(image, kernel->code, kernel->code_size, size);
+}
+
+AttuneBuild *aot_make(const Build *build, Kernel *kernel, const char *symbol, AttuneError **error)
 {
     unsigned char *description;
     size_t size;
+    if (kernel->format != KERNEL_OBJECT && kernel->format != KERNEL_CUBIN) {
+        error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s cannot be built ahead of time", kernel->target);
+        return NULL;
+    }
     if (build_describe(build, kernel, &description, &size, error) != ATTUNE_OK)
         return NULL;
     AotTexts texts = {.aot = {build, kernel, symbol, description, size}};
@@ -149,12 +169,10 @@ static AttuneBuild *finish(const Build *build, Kernel *kernel, const char *symbo
     if (result && made) {
         result->header = strdup(texts.header.data);
         result->manifest = strdup(texts.manifest.data);
-        if (result->header && result->manifest) {
-            result->object = kernel->code;
-            result->object_size = kernel->code_size;
-            kernel->code = NULL;
+        if (result->header && result->manifest)
+            result->object = make_object(kernel, symbol, &result->object_size);
+        if (result->object)
             return result;
-        }
     }
     attune_build_free(result);
     error_memory(error);
@@ -180,11 +198,8 @@ AttuneBuild *attune_build(const AttuneSpec *spec, const AttuneBuildOptions *opti
     AttuneBuild *result = NULL;
     if (build_open(&build, NULL, spec, &checked, &target, symbol, error) == ATTUNE_OK) {
         Kernel *kernel = build_compile(&build, error);
-        if (kernel && kernel->format == KERNEL_OBJECT)
-            result = finish(&build, kernel, symbol, error);
-        else if (kernel)
-            error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s cannot be built ahead of time yet",
-                      kernel->target);
+        if (kernel)
+            result = aot_make(&build, kernel, symbol, error);
         kernel_destroy(kernel);
     }
     build_close(&build);

@@ -1,4 +1,5 @@
 // The generated headers are C++ too: this file only has to compile.
+#include "aot_device.h"
 #include "aot_grid.h"
 #include "aot_local.h"
 

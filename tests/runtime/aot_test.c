@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aot_device.h"
 #include "aot_grid.h"
 #include "aot_local.h"
 #include "fixture.h"
@@ -133,9 +134,48 @@ static void test_grid(void)
     attune_context_destroy(context);
 }
 
+/* A device's image travels as data; without a driver the kernel says so when it is launched, and nothing else
+ * breaks. */
+static void test_device(void)
+{
+    int wrong = 0;
+    for (int i = 0; i < 1001; i++)
+        wrong += aot_device_image[i] != (unsigned char)(i * 7);
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT_EQUAL((uintptr_t)aot_device_image % 64, 0);
+    setenv("ATTUNE_LIBCUDA", "/nowhere/at/all.so", 1);
+    AttuneContext *context = attune_context_create(NULL, NULL);
+    AttuneKernel *kernel = aot_device_kernel(context, NULL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(kernel);
+    AttuneKernelInfo info;
+    attune_kernel_info(kernel, &info);
+    CU_ASSERT_EQUAL(info.device, ATTUNE_DEVICE_CUDA);
+    CU_ASSERT_EQUAL(info.code_bytes, 1001);
+    static uint16_t memory[2][64];
+    static float slope[1], lse[1];
+    aot_device_args args = aot_device_defaults();
+    args.B = args.H = args.G = args.M = args.N = 1;
+    args.q = args.k = args.v = memory[0];
+    args.o = memory[1];
+    args.slope = slope;
+    args.lse = lse;
+    AttuneError *error = NULL;
+    CU_ASSERT_EQUAL(aot_device_run(kernel, &args, &error), ATTUNE_ERROR_TARGET);
+    CHECK_CONTAINS(attune_error_message(error), "driver");
+    attune_error_free(error);
+    error = NULL;
+    args.H = 2; /* checked before any device is asked */
+    args.G = 3;
+    CU_ASSERT_EQUAL(aot_device_run(kernel, &args, &error), ATTUNE_ERROR_ARGUMENT);
+    attune_error_free(error);
+    attune_kernel_destroy(kernel);
+    attune_context_destroy(context);
+}
+
 int main(void)
 {
-    CU_TestInfo tests[] = {{"local", test_local}, {"grid", test_grid}, CU_TEST_INFO_NULL};
+    CU_TestInfo tests[] = {
+        {"local", test_local}, {"grid", test_grid}, {"device", test_device}, CU_TEST_INFO_NULL};
     CU_SuiteInfo suites[] = {{"ahead of time", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }
