@@ -76,7 +76,7 @@ typedef struct MaskSizes {
     int64_t m[3], n[3], offset;
 } MaskSizes;
 static const MaskSizes sizes1[] = {
-    {{300}, {300}, 0}, {{517}, {517}, 0}, {{150}, {410}, 260}, {{90}, {333}, 0}};
+    {{300}, {300}, 0}, {{389}, {389}, 0}, {{150}, {410}, 260}, {{90}, {333}, 0}};
 static const MaskSizes sizes2[] = {{{21, 26}, {21, 26}, 0}, {{32, 17}, {32, 17}, 0}};
 static const MaskSizes sizes3[] = {{{6, 10, 12}, {6, 10, 12}, 0}, {{7, 9, 9}, {7, 9, 9}, 0}};
 typedef struct MaskTile {
