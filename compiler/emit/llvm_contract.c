@@ -78,10 +78,11 @@ static LLVMValueRef accumulate(Gen *g, const Inst *head, LLVMValueRef acc, LLVMV
     MapArgs args = {.value = {a, b},
                     .bounds = {plan_bounds(g, head->args[0]), plan_bounds(g, head->args[1])},
                     .count = 2};
-    LLVMValueRef v = splat(g, map_emit(g, head->expr, &args, width), width);
-    LLVMValueRef sum = LLVMBuildFAdd(g->b, acc, v, "");
-    LLVMSetFastMathFlags(sum, LLVMFastMathAllowContract);
-    return sum;
+    if (head->expr->op == EXPR_MUL) {
+        LLVMValueRef x = splat(g, map_emit(g, head->expr->args[0], &args, width), width);
+        return gen_fma(g, x, splat(g, map_emit(g, head->expr->args[1], &args, width), width), acc);
+    }
+    return LLVMBuildFAdd(g->b, acc, splat(g, map_emit(g, head->expr, &args, width), width), "");
 }
 
 static void set_coord(Contract *c, int rows, int axis, LLVMValueRef value)

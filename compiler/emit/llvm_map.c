@@ -311,11 +311,25 @@ static V emit_int(Walk *w, const Expr *e)
     return a;
 }
 
-static V contracted(V v)
+/* a + b or a - b where one of them is a product: in one rounding where the machine can. Decided here, by the
+ * expression alone, so that an expression has the same value wherever it is computed again: x - mean(x) of one
+ * channel is 0. NULL: neither is a product. */
+static V emit_fused(Walk *w, const Expr *e)
 {
-    if (LLVMIsAInstruction(v) && LLVMCanValueUseFastMathFlags(v))
-        LLVMSetFastMathFlags(v, LLVMFastMathAllowContract);
-    return v;
+    Gen *g = w->m->g;
+    int product = e->args[1]->op == EXPR_MUL ? 1 : 0;
+    const Expr *p = e->args[product];
+    if (p->op != EXPR_MUL)
+        return NULL;
+    V x = emit(w, p->args[0]), y = emit(w, p->args[1]), z = emit(w, e->args[1 - product]);
+    unify(w, &x, &y, 0);
+    unify(w, &x, &z, 0);
+    unify(w, &y, &z, 0);
+    if (e->op == EXPR_SUB && product == 1)
+        x = LLVMBuildFNeg(g->b, x, "");
+    else if (e->op == EXPR_SUB)
+        z = LLVMBuildFNeg(g->b, z, "");
+    return gen_fma(g, x, y, z);
 }
 
 /* x^n for a small whole n: the multiplications of repeated squaring. */
@@ -336,6 +350,9 @@ static V whole_power(Gen *g, V x, int n)
 static V emit_float(Walk *w, const Expr *e)
 {
     Gen *g = w->m->g;
+    V fused = e->op == EXPR_ADD || e->op == EXPR_SUB ? emit_fused(w, e) : NULL;
+    if (fused)
+        return fused;
     V a = emit(w, e->args[0]);
     if (e->op == EXPR_TOFLOAT)
         return LLVMBuildSIToFP(g->b, a, with_elem(g, a, g->f32), "");
@@ -352,13 +369,13 @@ static V emit_float(Walk *w, const Expr *e)
     unify(w, &a, &b, 0);
     V zero = like_float(g, a, 0);
     switch (e->op) {
-    case EXPR_ADD: return contracted(LLVMBuildFAdd(g->b, a, b, ""));
-    case EXPR_SUB: return contracted(LLVMBuildFSub(g->b, a, b, ""));
-    case EXPR_MUL: return contracted(LLVMBuildFMul(g->b, a, b, ""));
+    case EXPR_ADD: return LLVMBuildFAdd(g->b, a, b, "");
+    case EXPR_SUB: return LLVMBuildFSub(g->b, a, b, "");
+    case EXPR_MUL: return LLVMBuildFMul(g->b, a, b, "");
     case EXPR_DIV: return LLVMBuildFDiv(g->b, a, b, "");
     case EXPR_MOD: {
         V q = math_emit(g, EXPR_FLOOR, LLVMBuildFDiv(g->b, a, b, ""));
-        return contracted(LLVMBuildFSub(g->b, a, contracted(LLVMBuildFMul(g->b, b, q, "")), ""));
+        return LLVMBuildFSub(g->b, a, LLVMBuildFMul(g->b, b, q, ""), "");
     }
     case EXPR_NEG: return LLVMBuildFNeg(g->b, a, "");
     case EXPR_ABS: {
