@@ -26,6 +26,12 @@ static void pass_simplify(Compilation *c)
     schedule_simplify(c->program, c->diag);
 }
 
+/* A `schedule TARGET { }` block speaks to targets whose name holds it; what came from outside speaks to all. */
+static bool schedule_applies(const char *block, const char *target)
+{
+    return !block || strstr(target, block);
+}
+
 static void pass_size(Compilation *c)
 {
     SizeChoice choice;
@@ -34,7 +40,7 @@ static void pass_size(Compilation *c)
     for (int i = 0; i < c->spec->schedule_count; i++)
         for (int a = 0; a < SPEC_MAX_RANK; a++)
             for (int side = 0; side < 2; side++)
-                if (!strcmp(c->spec->schedule[i].key, keys[side][a]))
+                if (!strcmp(c->spec->schedule[i].key, keys[side][a]) && schedule_applies(c->spec->schedule[i].target, c->options->target->name))
                     (side ? choice.block_n : choice.block_m)[a] = c->spec->schedule[i].value;
     schedule_size(c->program, c->diag, &choice);
 }

@@ -264,6 +264,7 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
     lower.spec = spec_specialize(arena, spec, D, E);
     lower.program = program_create(arena, spec->pool, spec->name, spec->rank);
     lower.program->spec = lower.spec;
+    lower.program->diag = diag; /* dumps name the user's lines */
     int64_t q_width;
     if (!supported(&lower) || !width_of(&lower, &lower.spec->feature_q, D, "q", &q_width) ||
         !width_of(&lower, &lower.spec->feature_k, D, "k", &lower.Dk) || !width_of(&lower, &lower.spec->feature_v, E, "v", &lower.Ev))
