@@ -311,6 +311,18 @@ static int64_t floor_div(int64_t a, int64_t b)
     return quotient - (a % b != 0 && (a < 0) != (b < 0));
 }
 
+/* a^b as in the language: 0 for negative b. False: it overflows. */
+static bool power(int64_t a, int64_t b, int64_t *result)
+{
+    *result = b < 0 ? 0 : 1;
+    if (a == 0 || a == 1 || a == -1) /* any b, without as many steps */
+        b = b <= 0 ? b : a == -1 ? 2 - b % 2 : 1;
+    for (; b > 0; b--)
+        if (__builtin_mul_overflow(*result, a, result))
+            return false;
+    return true;
+}
+
 static bool extent_apply(ExtentOp op, ExtentValue *v)
 {
     int64_t a = v[0].i, b = v[1].i;
@@ -335,8 +347,8 @@ static bool extent_apply(ExtentOp op, ExtentValue *v)
     case EXTENT_OR: v[0].i = a | b; return true;
     case EXTENT_NOT: v[0].i = !a; return true;
     case EXTENT_SELECT: v[0] = a ? v[1] : v[2]; return true;
-    case EXTENT_SHL: v[0].i = b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a << b); return true;
-    case EXTENT_SHR: v[0].i = b < 0 || b > 63 ? 0 : a >> b; return true;
+    case EXTENT_SIGN: v[0].i = (a > 0) - (a < 0); return true;
+    case EXTENT_POW: return power(a, b, &v[0].i);
     case EXTENT_TOFLOAT: v[0].f = (double)a; return true;
     case EXTENT_TOINT: v[0].i = fabs(x) < 0x1p62 ? (int64_t)x : 0; return fabs(x) < 0x1p62;
     case EXTENT_FLOOR: v[0].f = floor(x); return true;
@@ -357,6 +369,7 @@ static int extent_arity(ExtentOp op)
     case EXTENT_INT: case EXTENT_FLOAT: case EXTENT_PARAM: case EXTENT_SIZE: return 0;
     case EXTENT_NEG:
     case EXTENT_ABS:
+    case EXTENT_SIGN:
     case EXTENT_NOT:
     case EXTENT_TOFLOAT:
     case EXTENT_TOINT:

@@ -116,6 +116,8 @@ static ExtentOp extent_op(const Expr *e)
     case EXPR_MOD: return floats ? EXTENT_OP_COUNT : EXTENT_MOD;
     case EXPR_NEG: return floats ? EXTENT_OP_COUNT : EXTENT_NEG;
     case EXPR_ABS: return floats ? EXTENT_OP_COUNT : EXTENT_ABS;
+    case EXPR_SIGN: return floats ? EXTENT_OP_COUNT : EXTENT_SIGN;
+    case EXPR_POW: return floats ? EXTENT_OP_COUNT : EXTENT_POW;
     case EXPR_LT: return floats ? EXTENT_OP_COUNT : EXTENT_LT;
     case EXPR_LE: return floats ? EXTENT_OP_COUNT : EXTENT_LE;
     case EXPR_EQ: return floats ? EXTENT_OP_COUNT : EXTENT_EQ;

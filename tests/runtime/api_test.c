@@ -314,6 +314,129 @@ static void test_spec_info(void)
     attune_spec_destroy(NULL);
 }
 
+/* What extents come to: a = 7, low = -3, frac = 2.5, on = true, N = 12, D = 16. -1: an error. */
+static void test_extents(void)
+{
+    static const struct {
+        const char *extent;
+        int64_t want;
+    } rows[] = {
+        {"a + low", 4},
+        {"a - low", 10},
+        {"a * a", 49},
+        {"N / low + 9", 5},
+        {"a / 2", 3},
+        {"-a / 2 + 10", 6},
+        {"-a % 4", 1},
+        {"a % 4", 3},
+        {"-low", 3},
+        {"abs(low)", 3},
+        {"min(a, N)", 7},
+        {"max(a, N)", 12},
+        {"a ^ 2", 49},
+        {"low ^ 3 + 30", 3},
+        {"sign(low) + 5", 4},
+        {"if a < low then 1 else 2", 2},
+        {"if a >= 7 and on then 5 else 2", 5},
+        {"if a == 7 or low == 9 then 5 else 2", 5},
+        {"if not on then 1 else 3", 3},
+        {"if a != 7 then 1 else 4", 4},
+        {"int(frac * 4)", 10},
+        {"int(floor(frac))", 2},
+        {"int(sqrt(float(D)))", 4},
+        {"int(frac + 0.5)", 3},
+        {"int(frac - 0.5)", 2},
+        {"int(float(a) / frac)", 2},
+        {"int(min(frac, 1.5))", 1},
+        {"int(max(frac, 3.5))", 3},
+        {"int(on) + 1", 2},
+        {"H * G * B + M + E", 2 * 1 * 3 + 5 + 8},
+        {"a - 8", -1},
+        {"a ^ 60", -1},
+        {"N - N", 0},
+        {"a / (low + 3)", 0},
+        {"a % (low + 3)", 0},
+    };
+    const AttuneSizes sizes = {.b = 3, .h = 2, .g = 1, .m = 5, .n = 12, .d = 16, .e = 8};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[400];
+        snprintf(text, sizeof text,
+                 "attention t { param a: int = 7 param low: int = -3 param frac: float = 2.5 param on: bool "
+                 "= true\n"
+                 "input table[%s]: f32\nmask on and a > low\nscore s * frac + table[0] }",
+                 rows[i].extent);
+        AttuneError *error = NULL;
+        AttuneSpec *spec = open_text(text, NULL, &error);
+        int64_t shape[ATTUNE_MAX_DIMS] = {-2};
+        if (!spec)
+            printf("\n%s\n", attune_error_message(error));
+        CU_ASSERT_PTR_NOT_NULL_FATAL(spec);
+        AttuneStatus status = attune_spec_input_shape(spec, 0, &sizes, NULL, 0, shape, &error);
+        CU_ASSERT_EQUAL(status, rows[i].want < 0 ? ATTUNE_ERROR_ARGUMENT : ATTUNE_OK);
+        if (status == ATTUNE_OK && shape[0] != rows[i].want)
+            printf("\n%s is %lld\n", rows[i].extent, (long long)shape[0]);
+        CU_ASSERT_TRUE(status != ATTUNE_OK || shape[0] == rows[i].want);
+        attune_error_free(error);
+        attune_spec_destroy(spec);
+    }
+    AttuneError *error = NULL;
+    CU_ASSERT_PTR_NULL(open_text(
+        "attention t { param a: int = 7 input t[int(exp(float(a)))]: f32 score s + t[0] }", NULL, &error));
+    CHECK_CONTAINS(attune_error_message(error), "is more than a launch can compute");
+    attune_error_free(error);
+}
+
+/* Free extents are part of a kernel, whatever names them. */
+static void test_free_extents(void)
+{
+    static const char text[] = "attention t { input w[h, r]: f32  input z[r]: f32  score s + sum(w[h] * z) }";
+    const AttuneSizes sizes = {.b = 1, .h = 3, .g = 3, .m = 4, .n = 4, .d = 8, .e = 8};
+    const AttuneParam five[] = {attune_param_int("r", 5)};
+    AttuneError *error = NULL;
+    AttuneSpec *spec = open_text(text, NULL, &error);
+    CU_ASSERT_STRING_EQUAL(attune_error_message(error), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(spec);
+    AttuneSpecInfo info;
+    attune_spec_info(spec, &info);
+    CU_ASSERT_EQUAL(info.param_count, 0); /* not a param to give at launch */
+    CU_ASSERT_EQUAL(info.inputs[0].dims[1].kind, ATTUNE_DIM_FREE);
+    CU_ASSERT_STRING_EQUAL(info.inputs[0].dims[1].name, "r");
+    int64_t shape[ATTUNE_MAX_DIMS];
+    CU_ASSERT_EQUAL(attune_spec_input_shape(spec, 0, &sizes, five, 1, shape, NULL), ATTUNE_OK);
+    CU_ASSERT_TRUE(shape[0] == 3 && shape[1] == 5);
+    CU_ASSERT_EQUAL(attune_spec_input_shape(spec, 1, &sizes, NULL, 0, shape, NULL), ATTUNE_OK);
+    CU_ASSERT_EQUAL(shape[0], 1);
+    AttuneContext *context = attune_context_create(
+        &(AttuneContextOptions){.threads = 1, .cache_mode = ATTUNE_CACHE_OFF}, NULL);
+    CU_ASSERT_PTR_NULL(
+        attune_kernel_create(context, spec, &(AttuneKernelOptions){.target = "interp", .d = 8}, &error));
+    CHECK_CONTAINS(attune_error_message(error), "'r'");
+    attune_error_free(error);
+    error = NULL;
+    const AttuneSetting setting[] = {{"r", "5"}};
+    AttuneKernel *kernel = attune_kernel_create(
+        context, spec,
+        &(AttuneKernelOptions){.target = "interp", .d = 8, .settings = setting, .setting_count = 1}, &error);
+    CU_ASSERT_STRING_EQUAL(attune_error_message(error), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(kernel);
+    float q[3 * 4 * 8] = {0}, o[3 * 4 * 8], w[3 * 6] = {0}, z[6] = {0};
+    int64_t q_shape[] = {1, 3, 4, 8}, w_shape[] = {3, 5}, z_shape[] = {5};
+    AttuneTensor t = {.data = q, .dtype = ATTUNE_F32, .ndim = 4, .shape = q_shape};
+    AttuneNamedTensor inputs[] = {{"z", {.data = z, .dtype = ATTUNE_F32, .ndim = 1, .shape = z_shape}},
+                                  {"w", {.data = w, .dtype = ATTUNE_F32, .ndim = 2, .shape = w_shape}}};
+    AttuneLaunch launch = {.q = t, .k = t, .v = t, .o = t, .inputs = inputs, .input_count = 2};
+    launch.o.data = o;
+    CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &launch, &error), ATTUNE_OK);
+    w_shape[1] = z_shape[0] = 6;
+    CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &launch, &error), ATTUNE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(attune_error_message(error),
+                   "extent 'r' is 6, but must be 5 (what the kernel was created for, see its settings)");
+    attune_error_free(error);
+    attune_kernel_destroy(kernel);
+    attune_context_destroy(context);
+    attune_spec_destroy(spec);
+}
+
 /* Equal mathematics, equal digest; settings are part of it where they shape the code. */
 static void test_digests(void)
 {
@@ -460,11 +583,10 @@ int main(void)
         {"names", test_names}, {"element types", test_dtypes}, {"DLPack", test_dlpack}, CU_TEST_INFO_NULL};
     CU_TestInfo contexts[] = {
         {"cache directories", test_cache_directories}, {"options", test_context_options}, CU_TEST_INFO_NULL};
-    CU_TestInfo specs[] = {{"info", test_spec_info},
-                           {"digests", test_digests},
-                           {"errors", test_spec_errors},
-                           {"files", test_spec_files},
-                           CU_TEST_INFO_NULL};
+    CU_TestInfo specs[] = {
+        {"info", test_spec_info},  {"extents", test_extents},    {"free extents", test_free_extents},
+        {"digests", test_digests}, {"errors", test_spec_errors}, {"files", test_spec_files},
+        CU_TEST_INFO_NULL};
     CU_SuiteInfo suites[] = {{"names", NULL, NULL, NULL, NULL, names},
                              {"contexts", NULL, NULL, NULL, NULL, contexts},
                              {"specs", NULL, NULL, NULL, NULL, specs},

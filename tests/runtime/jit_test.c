@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fixture.h"
+#include "compiler/compile.h"
 #include "runtime/cache.h"
 
 static char directory[64];
@@ -21,7 +23,7 @@ static const char *target = "cpu";
 #endif
 
 typedef struct Log {
-    int hits, misses, compiled, warnings, lines;
+    int hits, misses, compiled, warnings, lines, progress;
     char last[4096];
 } Log;
 
@@ -32,6 +34,7 @@ static void note(void *user, AttuneLogLevel level, const char *text)
     log->misses += strstr(text, "cache: miss") != NULL;
     log->compiled += strncmp(text, "compiled ", 9) == 0;
     log->lines++;
+    log->progress += strcmp(text, "still compiling causal (1 s)") == 0;
     log->warnings += level == ATTUNE_LOG_WARNING;
     snprintf(log->last, sizeof log->last, "%s", text);
 }
@@ -86,6 +89,17 @@ static void empty_cache(void)
         &(AttuneContextOptions){.threads = 1, .cache_dir = directory}, NULL);
     CU_ASSERT_EQUAL(attune_cache_clear(context, 0, NULL, NULL), ATTUNE_OK);
     attune_context_destroy(context);
+}
+
+/* The compiler, made slow on demand: the linker sends its calls here. */
+Kernel *__real_compile_spec(Arena *arena, Diag *diag, const Spec *spec, const CompileOptions *options);
+Kernel *__wrap_compile_spec(Arena *arena, Diag *diag, const Spec *spec, const CompileOptions *options);
+static long compile_delay_ms;
+
+Kernel *__wrap_compile_spec(Arena *arena, Diag *diag, const Spec *spec, const CompileOptions *options)
+{
+    nanosleep(&(struct timespec){compile_delay_ms / 1000, compile_delay_ms % 1000 * 1000000}, NULL);
+    return __real_compile_spec(arena, diag, spec, options);
 }
 
 static const char causal[] = "attention causal { mask j <= i  return lse }";
@@ -330,6 +344,91 @@ static void test_dump(void)
     attune_spec_destroy(spec);
 }
 
+/* Whoever waits for more than a second is told what for. */
+static void test_progress(void)
+{
+    Log log = {0};
+    AttuneContext *context = open_context(&log, false);
+    AttuneSpec *spec = open_text(causal);
+    compile_delay_ms = 1200;
+    AttuneKernel *kernel = create(context, spec, &(AttuneKernelOptions){.d = 12, .target = "interp"});
+    compile_delay_ms = 0;
+    CU_ASSERT_PTR_NOT_NULL(kernel);
+    CU_ASSERT_EQUAL(log.progress, 1);
+    attune_kernel_destroy(kernel);
+    attune_spec_destroy(spec);
+    attune_context_destroy(context);
+}
+
+/* Settings of any length are part of the key in memory too. */
+static void test_long_settings(void)
+{
+    Log log = {0};
+    AttuneContext *context = open_context(&log, false);
+    AttuneSpec *spec = open_text("attention local { param w: int = 5 mask j <= i and i - j < w }");
+    char digits[1500];
+    memset(digits, '0', sizeof digits);
+    digits[sizeof digits - 2] = '9';
+    digits[sizeof digits - 1] = '\0';
+    const AttuneSetting settings[] = {{"w", digits}};
+    AttuneKernelOptions options = {.d = 8, .target = "interp", .settings = settings, .setting_count = 1};
+    AttuneKernel *a = create(context, spec, &options), *b = create(context, spec, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(a);
+    CU_ASSERT_PTR_EQUAL(a, b);
+    CU_ASSERT_EQUAL(a->description->signature.params[0].value.i, 9);
+    digits[sizeof digits - 2] = '8';
+    AttuneKernel *c = create(context, spec, &options);
+    CU_ASSERT_PTR_NOT_EQUAL(a, c);
+    attune_kernel_destroy(a);
+    attune_kernel_destroy(b);
+    attune_kernel_destroy(c);
+    attune_spec_destroy(spec);
+    attune_context_destroy(context);
+}
+
+static void test_build_misuse(void)
+{
+    static const struct {
+        AttuneBuildOptions options;
+        AttuneStatus status;
+        const char *says;
+    } rows[] = {
+        {{.kernel = {.d = 8}, .symbol = "2fast"},
+         ATTUNE_ERROR_ARGUMENT,
+         "symbol is '2fast', which is no C identifier"},
+        {{.kernel = {.d = 8}, .symbol = "a-b"}, ATTUNE_ERROR_ARGUMENT, "no C identifier"},
+        {{.kernel = {.d = 8}, .symbol = ""}, ATTUNE_ERROR_ARGUMENT, "no C identifier"},
+        {{.kernel = {.d = 8}, .symbol = "a_symbol_that_is_longer_than_any_that_could_be_wanted"},
+         ATTUNE_ERROR_ARGUMENT,
+         "the limit is 48"},
+        {{.kernel = {.d = 8, .target = "interp"}},
+         ATTUNE_ERROR_TARGET,
+         "target is interp, which makes no object"},
+        {{.kernel = {.d = 8, .target = "abacus"}}, ATTUNE_ERROR_TARGET, "abacus"},
+        {{.kernel = {.d = -8}}, ATTUNE_ERROR_ARGUMENT, "d is -8"},
+    };
+    AttuneSpec *spec = open_text(causal);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        AttuneError *error = NULL;
+        CU_ASSERT_PTR_NULL(attune_build(spec, &rows[i].options, &error));
+        CU_ASSERT_EQUAL(attune_error_status(error), rows[i].status);
+        CHECK_CONTAINS(attune_error_message(error), rows[i].says);
+        attune_error_free(error);
+    }
+    CU_ASSERT_PTR_NULL(attune_build(spec, NULL, NULL));
+    CU_ASSERT_PTR_NULL(attune_build(NULL, &rows[0].options, NULL));
+    attune_build_free(NULL);
+    /* For another machine code can be made, though not run here. */
+    AttuneBuild *build = attune_build(spec, &(AttuneBuildOptions){.kernel = {.d = 8, .target = foreign}},
+                                      NULL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(build);
+    CU_ASSERT_TRUE(build->object_size > 64 && memcmp(build->object, "\177ELF", 4) == 0);
+    CHECK_CONTAINS(build->manifest, "\"symbol\": \"causal\"");
+    CHECK_CONTAINS(build->header, "causal_run(AttuneKernel *kernel");
+    attune_build_free(build);
+    attune_spec_destroy(spec);
+}
+
 /* Crowds ------------------------------------------------------------------------------------------------ */
 
 typedef struct Asker {
@@ -392,240 +491,6 @@ static void test_processes_ask_at_once(void)
     attune_spec_destroy(spec);
 }
 
-/* Results ----------------------------------------------------------------------------------------------- */
-
-typedef struct Run {
-    int64_t q[4], k[4], v[4], o[4], lse[3];
-    void *data[4];
-    float *stat;
-    AttuneLaunch launch;
-    AttuneNamedTensor returns[1];
-} Run;
-
-static uint16_t to_half(float value, AttuneDtype dtype)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (dtype == ATTUNE_BF16)
-        return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-    _Float16 half = (_Float16)value;
-    uint16_t out;
-    memcpy(&out, &half, sizeof out);
-    return out;
-}
-
-static void *random_values(int64_t count, AttuneDtype dtype, uint32_t seed)
-{
-    void *data = malloc((size_t)(count + 1) * 4);
-    for (int64_t i = 0; i < count; i++) {
-        seed = seed * 1664525 + 1013904223;
-        float value = (float)(seed >> 8) / (1 << 23) - 1;
-        if (dtype == ATTUNE_F32)
-            ((float *)data)[i] = value;
-        else
-            ((uint16_t *)data)[i] = to_half(value, dtype);
-    }
-    return data;
-}
-
-static void run_make(Run *r, AttuneDtype dtype, int64_t B, int64_t H, int64_t G, int64_t M, int64_t N,
-                     int64_t D, int64_t E)
-{
-    memset(r, 0, sizeof *r);
-    int64_t *shapes[] = {r->q, r->k, r->v, r->o};
-    const int64_t want[4][4] = {{B, H, M, D}, {B, G, N, D}, {B, G, N, E}, {B, H, M, E}};
-    AttuneTensor *tensors[] = {&r->launch.q, &r->launch.k, &r->launch.v, &r->launch.o};
-    for (int t = 0; t < 4; t++) {
-        memcpy(shapes[t], want[t], sizeof want[t]);
-        r->data[t] = random_values(want[t][0] * want[t][1] * want[t][2] * want[t][3], dtype,
-                                   7u + (uint32_t)t);
-        *tensors[t] = (AttuneTensor){.data = r->data[t], .dtype = dtype, .ndim = 4, .shape = shapes[t]};
-    }
-    memcpy(r->lse, (int64_t[3]){B, H, M}, sizeof r->lse);
-    r->stat = malloc((size_t)(B * H * M + 1) * sizeof *r->stat);
-    r->returns[0] = (AttuneNamedTensor){"lse",
-                                        {.data = r->stat, .dtype = ATTUNE_F32, .ndim = 3, .shape = r->lse}};
-    r->launch.returns = r->returns;
-    r->launch.return_count = 1;
-}
-
-static void run_free(Run *r)
-{
-    for (int t = 0; t < 4; t++)
-        free(r->data[t]);
-    free(r->stat);
-}
-
-static void launch_and_check(AttuneContext *context, const AttuneSpec *spec, AttuneKernelOptions options,
-                             Run *r)
-{
-    AttuneCheck check;
-    AttuneError *error = NULL;
-    AttuneKernel *kernel = create(context, spec, &options);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(kernel);
-    if (attune_kernel_launch(kernel, &r->launch, &error) != ATTUNE_OK ||
-        attune_check(spec, &options, &r->launch, 1, &check, &error) != ATTUNE_OK) {
-        printf("%s\n", attune_error_message(error));
-        CU_FAIL("the launch or its check does not run");
-    } else if (!check.passed) {
-        printf("\nmax %g <= %g, rms %g <= %g, lse %g, wrong %lld\n", check.max_error, check.max_limit,
-               check.rms_error, check.rms_limit, check.lse_error, (long long)check.wrong_empty_rows);
-        CU_FAIL("the result is too far off");
-    }
-    CU_ASSERT_EQUAL(check.values, r->o[0] * r->o[1] * r->o[2] * r->o[3]);
-    attune_error_free(error);
-    attune_kernel_destroy(kernel);
-}
-
-static void test_results(void)
-{
-    static const struct {
-        AttuneDtype dtype;
-        const char *target;
-        int64_t B, H, G, M, N, D, E;
-        AttuneAlign align;
-    } rows[] = {
-        {ATTUNE_F32, "cpu", 1, 2, 1, 65, 65, 32, 32, ATTUNE_ALIGN_OFFSET},
-        {ATTUNE_F32, "interp", 1, 2, 1, 9, 17, 8, 4, ATTUNE_ALIGN_OFFSET},
-        {ATTUNE_BF16, "cpu", 2, 3, 3, 100, 130, 64, 64, ATTUNE_ALIGN_BOTTOM_RIGHT},
-        {ATTUNE_F16, "cpu", 1, 6, 2, 33, 70, 40, 24, ATTUNE_ALIGN_OFFSET},
-        {ATTUNE_F32, "cpu", 2, 4, 2, 1, 300, 64, 64, ATTUNE_ALIGN_BOTTOM_RIGHT},
-        {ATTUNE_F32, "cpu", 1, 1, 1, 1, 1, 1, 1, ATTUNE_ALIGN_OFFSET},
-        {ATTUNE_F32, "cpu", 1, 2, 2, 70, 20, 16, 16,
-         ATTUNE_ALIGN_BOTTOM_RIGHT}, /* the first 50 rows see nothing */
-    };
-    Log log = {0};
-    AttuneContext *context = open_context(&log, false);
-    AttuneSpec *spec = open_text(causal);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        Run r;
-        run_make(&r, rows[i].dtype, rows[i].B, rows[i].H, rows[i].G, rows[i].M, rows[i].N, rows[i].D,
-                 rows[i].E);
-        r.launch.align = rows[i].align;
-        launch_and_check(
-            context, spec,
-            (AttuneKernelOptions){
-                .target = rows[i].target, .dtype = rows[i].dtype, .d = rows[i].D, .e = rows[i].E},
-            &r);
-        run_free(&r);
-    }
-    attune_spec_destroy(spec);
-    attune_context_destroy(context);
-}
-
-/* The check must be able to fail: spoilt outputs, one at a time. */
-static void test_check_can_fail(void)
-{
-    Log log = {0};
-    AttuneContext *context = open_context(&log, false);
-    AttuneSpec *spec = open_text(causal);
-    const AttuneKernelOptions options = {.target = target, .d = 16};
-    Run r;
-    run_make(&r, ATTUNE_F32, 1, 2, 2, 30, 20, 16, 16);
-    r.launch.align = ATTUNE_ALIGN_BOTTOM_RIGHT;
-    launch_and_check(context, spec, options, &r);
-    float *o = r.data[3],
-          *spots[] = {&o[15 * 16], &o[0], &r.stat[15], &r.stat[0], &o[29 * 16 + 3], &r.stat[20]};
-    const float values[] = {o[15 * 16] + 1e-4f, 1e-30f, r.stat[15] + 0.01f, -1e30f, NAN, NAN};
-    for (int i = 0; i < 6; i++) {
-        AttuneCheck check;
-        float kept = *spots[i];
-        *spots[i] = values[i];
-        CU_ASSERT_EQUAL(attune_check(spec, &options, &r.launch, 1, &check, NULL), ATTUNE_OK);
-        CU_ASSERT_FALSE(check.passed);
-        *spots[i] = kept;
-    }
-    AttuneCheck check;
-    CU_ASSERT_EQUAL(attune_check(spec, &options, &r.launch, 7, &check, NULL), ATTUNE_OK);
-    CU_ASSERT_TRUE(check.passed);
-    CU_ASSERT_EQUAL(check.values, 2 * 5 * 16); /* rows 0, 7, 14, 21, 28 of both heads */
-    CU_ASSERT_EQUAL(attune_check(spec, &options, &r.launch, 1, NULL, NULL), ATTUNE_ERROR_ARGUMENT);
-    CU_ASSERT_EQUAL(attune_check(NULL, &options, &r.launch, 1, &check, NULL), ATTUNE_ERROR_ARGUMENT);
-    CU_ASSERT_EQUAL(attune_reference(spec, NULL, &r.launch, 1, NULL, NULL, NULL), ATTUNE_ERROR_ARGUMENT);
-    double *exact = calloc(2 * 30 * 16, sizeof *exact), lse[60];
-    CU_ASSERT_EQUAL(attune_reference(spec, &options, &r.launch, 1, exact, lse, NULL), ATTUNE_OK);
-    CU_ASSERT_TRUE(fabs(exact[15 * 16] - o[15 * 16]) < 1e-5 && isinf(lse[0]) &&
-                   fabs(lse[15] - r.stat[15]) < 1e-4);
-    free(exact);
-    run_free(&r);
-    attune_spec_destroy(spec);
-    attune_context_destroy(context);
-}
-
-static void test_no_keys(void)
-{
-    Log log = {0};
-    AttuneContext *context = open_context(&log, false);
-    AttuneSpec *spec = open_text(causal);
-    Run r;
-    run_make(&r, ATTUNE_F32, 2, 2, 1, 37, 0, 16, 16);
-    AttuneKernel *kernel = create(context, spec, &(AttuneKernelOptions){.d = 16});
-    CU_ASSERT_PTR_NOT_NULL_FATAL(kernel);
-    CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &r.launch, NULL), ATTUNE_OK);
-    int wrong = 0;
-    for (int i = 0; i < 2 * 2 * 37; i++)
-        wrong += !(isinf(r.stat[i]) && r.stat[i] < 0);
-    for (int i = 0; i < 2 * 2 * 37 * 16; i++)
-        wrong += ((float *)r.data[3])[i] != 0;
-    CU_ASSERT_EQUAL(wrong, 0);
-    attune_kernel_destroy(kernel);
-    run_free(&r);
-    attune_spec_destroy(spec);
-    attune_context_destroy(context);
-}
-
-/* Packed sequences against the same sequences launched one by one: bit for bit the same. */
-static void test_ragged(void)
-{
-    enum { H = 4, G = 2, D = 16, SEQUENCES = 4 };
-    const int32_t cu_q[SEQUENCES + 1] = {0, 5, 5, 70, 101}, cu_k[SEQUENCES + 1] = {0, 8, 20, 90, 90};
-    Log log = {0};
-    AttuneContext *context = open_context(&log, false);
-    AttuneSpec *spec = open_text(causal);
-    const AttuneKernelOptions options = {.target = target, .d = D};
-    Run r;
-    run_make(&r, ATTUNE_F32, 1, H, G, cu_q[SEQUENCES], cu_k[SEQUENCES], D, D);
-    r.launch.cu_seqlens_q = cu_q;
-    r.launch.cu_seqlens_k = cu_k;
-    r.launch.sequences = SEQUENCES;
-    launch_and_check(context, spec, options, &r);
-    AttuneKernel *kernel = create(context, spec, &options);
-    for (int b = 0; b < SEQUENCES; b++) {
-        int64_t m = cu_q[b + 1] - cu_q[b], n = cu_k[b + 1] - cu_k[b];
-        const int64_t q_shape[] = {1, H, m, D}, k_shape[] = {1, G, n, D};
-        const int64_t q_stride[] = {0, (int64_t)cu_q[SEQUENCES] * D, D, 1},
-                      k_stride[] = {0, (int64_t)cu_k[SEQUENCES] * D, D, 1};
-        float *o = calloc((size_t)(H * m * D + 1), sizeof *o);
-        AttuneLaunch one = {.q = {.data = (float *)r.data[0] + cu_q[b] * D,
-                                  .dtype = ATTUNE_F32,
-                                  .ndim = 4,
-                                  .shape = q_shape,
-                                  .strides = q_stride},
-                            .k = {.data = (float *)r.data[1] + cu_k[b] * D,
-                                  .dtype = ATTUNE_F32,
-                                  .ndim = 4,
-                                  .shape = k_shape,
-                                  .strides = k_stride},
-                            .v = {.data = (float *)r.data[2] + cu_k[b] * D,
-                                  .dtype = ATTUNE_F32,
-                                  .ndim = 4,
-                                  .shape = k_shape,
-                                  .strides = k_stride},
-                            .o = {.data = o, .dtype = ATTUNE_F32, .ndim = 4, .shape = q_shape}};
-        CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &one, NULL), ATTUNE_OK);
-        int wrong = 0;
-        for (int64_t h = 0; h < H; h++)
-            for (int64_t i = 0; i < m * D; i++)
-                wrong += o[h * m * D + i] != ((float *)r.data[3])[(h * cu_q[SEQUENCES] + cu_q[b]) * D + i];
-        CU_ASSERT_EQUAL(wrong, 0);
-        free(o);
-    }
-    attune_kernel_destroy(kernel);
-    run_free(&r);
-    attune_spec_destroy(spec);
-    attune_context_destroy(context);
-}
-
 int main(void)
 {
     CU_TestInfo creating[] = {{"levels", test_levels},
@@ -633,16 +498,13 @@ int main(void)
                               {"wrong options", test_wrong_options},
                               {"bad entries", test_bad_entries},
                               {"dump", test_dump},
+                              {"progress", test_progress},
+                              {"long settings", test_long_settings},
+                              {"build misuse", test_build_misuse},
                               {"threads at once", test_threads_ask_at_once},
                               {"processes at once", test_processes_ask_at_once},
                               CU_TEST_INFO_NULL};
-    CU_TestInfo results[] = {{"results", test_results},
-                             {"the check can fail", test_check_can_fail},
-                             {"no keys", test_no_keys},
-                             {"ragged", test_ragged},
-                             CU_TEST_INFO_NULL};
     CU_SuiteInfo suites[] = {{"creating", setup, teardown, NULL, NULL, creating},
-                             {"results", setup, teardown, NULL, NULL, results},
                              CU_SUITE_INFO_NULL};
     return run_suites(suites);
 }

@@ -132,7 +132,12 @@ SPOIL(ragged_input, fixture_make_ragged(f); f->input_shape[FIX_DOC][0] = 2;)
 SPOIL(ragged_positions, fixture_make_ragged(f); l->offset = 1;)
 SPOIL(ragged_align, fixture_make_ragged(f); l->align = ATTUNE_ALIGN_BOTTOM_RIGHT;)
 
+SPOIL(ragged_ndim, fixture_make_ragged(f); l->v.ndim = 2;)
+SPOIL(many_elements, f->k_shape[0] = f->k_shape[1] = f->k_shape[2] = f->k_shape[3] = (1 << 30) - 1;)
+
 static const Complaint complaints[] = {
+    {ragged_ndim, "v has 2 dimensions, but must have 3 or 4: [1, G, total, E], the first may be left out"},
+    {many_elements, "k has more than 2^63 elements"},
     {layout, "layout is 7"},
     {q_dtype, "q has dtype f16, but must be f32|create a kernel for that dtype"},
     {input_dtype, "input 'doc' has dtype f32, but must be i32"},
@@ -297,6 +302,7 @@ static void test_dense(void)
     Fixture *f = malloc(sizeof *f);
     fixture_init(f);
     f->launch.offset = 1;
+    f->params[0] = attune_param_int("cap", 30); /* an int will do for a float */
     f->input_shape[FIX_DOC][1] = 50; /* longer than needed is fine */
     CU_ASSERT_EQUAL(attune_kernel_launch(kernel, &f->launch, NULL), ATTUNE_OK);
     check_result(f, dense_q, dense_o);
