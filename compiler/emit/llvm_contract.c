@@ -210,7 +210,7 @@ static void start_reduces(Gen *g, Group *group, int width)
         Inst *root = group->root[k];
         if (root->op != TILE_REDUCE)
             continue;
-        Point p = {.lane = group->lane, .width = width, .group = -1};
+        Point p = {.lane = group->lane, .width = width};
         Loop loops[TILE_MAX_AXES];
         for (int a = 0; a < root->type.axis_count; a++) {
             int axis = root->type.axis[a];
@@ -240,7 +240,6 @@ void contract_emit(Gen *g, Group *group)
     c.at = ARENA_ARRAY(g->arena, Point, (size_t)c.block);
     c.at[0].lane = c.lane;
     c.at[0].width = width;
-    c.at[0].group = group->ordinal;
 
     Loop loops[TILE_MAX_AXES];
     int depth = 0;
@@ -275,7 +274,6 @@ void contract_scalar(Gen *g, Inst *contract)
     Point *p = ARENA_NEW(g->arena, Point);
     p->lane = contract->axis;
     p->width = lane_width(g, contract->axis, 2);
-    p->group = -1;
     LLVMValueRef acc = splat(g, LLVMConstReal(g->f32, 0), p->width);
     Loop loop = loop_begin(g, const_i64(g, 0), const_i64(g, axis_extent(g, contract->axis)), p->width, false,
                            &acc, 1);

@@ -71,7 +71,7 @@ void gen_function_attributes(Gen *g, LLVMValueRef fn)
 
 static LLVMValueRef scalar_of(Gen *g, const Inst *inst)
 {
-    Point p = {.lane = -1, .group = -1};
+    Point p = {.lane = -1};
     return point_eval(g, &p, inst);
 }
 
@@ -108,7 +108,7 @@ static LLVMValueRef rounded(Gen *g, const Inst *var, LLVMValueRef v)
 static void emit_scalar(Gen *g, Inst *inst)
 {
     Node *n = node_of(g, inst);
-    Point p = {.lane = -1, .group = -1};
+    Point p = {.lane = -1};
     switch (inst->op) {
     case TILE_GRID: n->base = g->grid_value[inst->grid]; return;
     case TILE_SEQ: n->base = emit_seq(g, inst); return;
@@ -173,7 +173,7 @@ static void emit_statement(Gen *g, Inst *inst)
             transpose_store(g, inst, unit);
         } else {
             Point *p = ARENA_NEW(g->arena, Point);
-            p->lane = p->group = -1;
+            p->lane = -1;
             tensor_write(g, inst, p);
         }
         return;

@@ -44,7 +44,6 @@ typedef struct Node {
     struct Node *alias;    /* shares the buffer of this one */
     LLVMValueRef base; /* pointer; HOME_SCALAR: the value or the var's slot; HOME_ROWS: the pointer table */
     int group;             /* ordinal of the group that computes it, -1: none */
-    Inst *copy_of;         /* a packed copy (contraction operand) */
 } Node;
 
 /* A run of elementwise instructions over the same axes, computed in one loop nest, at the place of the last
@@ -98,7 +97,6 @@ typedef struct Point {
     LLVMValueRef
         coord[PROGRAM_MAX_AXES]; /* i64; of the lane axis: its first lane. NULL: not inside that loop */
     int lane, width;                      /* lane axis (-1: none) and number of lanes */
-    int group;                            /* whose registers may be read */
     struct {
         const Inst *inst;
         bool row;

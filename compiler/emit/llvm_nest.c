@@ -381,6 +381,6 @@ void nest_emit(Gen *g, Group *group)
     nest->halves = group->pair_axis >= 0 ? 2 : 1;
     for (int h = 0; h < 2; h++)
         nest->p[h] = (Point){
-            .lane = group->lane, .width = lane_width(g, group->lane, vectors), .group = group->ordinal};
+            .lane = group->lane, .width = lane_width(g, group->lane, vectors)};
     nest_level(g, nest, 0, NULL);
 }

@@ -206,7 +206,7 @@ void rows_build(Gen *g, Inst *load)
             rows.axis[rows.axis_count++] = load->type.axis[a];
     /* Lanes over the innermost row axis, eight pointers a register of 512 bits. */
     int lane = rows.axis_count ? rows.axis[rows.axis_count - 1] : -1;
-    Point p = {.lane = lane, .width = lane_width(g, lane, 1), .group = -1};
+    Point p = {.lane = lane, .width = lane_width(g, lane, 1)};
     Loop loops[TILE_MAX_AXES];
     for (int a = 0; a < rows.axis_count; a++) {
         int axis = rows.axis[a];

@@ -62,7 +62,7 @@ typedef struct Squares {
 static Squares squares_begin(Gen *g, const Inst *inst, int unit, int lane, int per_column)
 {
     TileType space = plan_space(inst);
-    Squares q = {.lane = lane, .unit = unit, .per_column = per_column, .p = {.lane = -1, .group = -1}};
+    Squares q = {.lane = lane, .unit = unit, .per_column = per_column, .p = {.lane = -1}};
     LLVMValueRef zero = const_i64(g, 0);
     for (int a = 0; a < space.axis_count; a++) {
         int axis = space.axis[a];
