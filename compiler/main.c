@@ -20,7 +20,8 @@ const Command commands[] = {
      COMMAND_RUN, 1, 1, cmd_run},
     {"build", "FILE...", "Builds kernels ahead of time: object, C header, JSON manifest",
      "For every file, NAME.o holds the code, NAME.h declares a typed entry NAME_run, NAME.json says what was\n"
-     "built. A program that links NAME.o and libattune_rt needs no compiler.\n\n"
+     "built. A program that links NAME.o and libattune_rt needs no compiler. --shape gives the widths, D=64 unless\n"
+     "said otherwise; all other sizes are those of the launch.\n\n"
      "  attune build causal.attn --target cpu:x86-64-v3 --dtype f32 --shape D=64 -o build/kernels\n",
      COMMAND_BUILD, 1, 1 << 20, cmd_build},
     {"show", "FILE", "Draws the mask with its tiles",

@@ -232,7 +232,7 @@ static void test_build(void)
         {"build causal.attn --shape D=32 --symbol my_kernel -o built -q", DONE, "", ""},
         {"build causal.attn --shape D=32 --target cpu:x86-64-v3 --symbol v3 -o built -q", DONE, "", ""},
         {"build causal.attn --shape D=32 --target cpu:aarch64 --symbol arm -o built -q", DONE, "", ""},
-        {"build causal.attn -o built", USAGE, "", "--shape must give the head width"},
+        {"build causal.attn --symbol plain -o built", DONE, "built/plain.o", ""},
         {"build causal.attn --shape D=32 --symbol 1x -o built", USAGE, "", "'1x' is not a name in C"},
         {"build causal.attn window.attn --shape D=32 --symbol x -o built", USAGE, "", "one file"},
         {"build causal.attn --shape D=32 --target ptx -o built", WRONG, "", "not there yet"},
@@ -243,6 +243,7 @@ static void test_build(void)
     RUN(cases);
     CU_ASSERT_EQUAL(access("built/causal.o", R_OK) | access("built/causal.h", R_OK) | access("built/causal.json", R_OK), 0);
     CU_ASSERT_EQUAL(access("built/my_kernel.o", R_OK) | access("built/window.h", R_OK), 0);
+    CU_ASSERT_EQUAL(system("grep -q 'M, 64\\]' built/plain.h && grep -q 'M, 32\\]' built/causal.h"), 0);
     read_file("built/arm.json", out, sizeof out);
     CU_ASSERT_PTR_NOT_NULL(strstr(out, "aarch64"));
     read_file("built/arm.o", out, sizeof out);
