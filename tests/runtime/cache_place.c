@@ -113,7 +113,7 @@ void place_path(const Place *p, int number, char *path, size_t size)
 void place_flip(const char *path, long at)
 {
     int fd = open(path, O_RDWR);
-    unsigned char byte;
+    unsigned char byte = 0;
     CU_ASSERT_TRUE_FATAL(fd >= 0 && pread(fd, &byte, 1, at) == 1);
     byte ^= 0x41;
     CU_ASSERT_EQUAL(pwrite(fd, &byte, 1, at), 1);

@@ -38,28 +38,22 @@ typedef struct Run {
     AttuneNamedTensor returns[1];
 } Run;
 
-static uint16_t to_half(float value, AttuneDtype dtype)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (dtype == ATTUNE_BF16)
-        return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-    _Float16 half = (_Float16)value;
-    uint16_t out;
-    memcpy(&out, &half, sizeof out);
-    return out;
-}
-
+/* Numbers below 1 in size: f32 as they come, bf16 the upper half of such a number, f16 put together from its
+ * bits. */
 static void *random_values(int64_t count, AttuneDtype dtype, uint32_t seed)
 {
     void *data = malloc((size_t)(count + 1) * 4);
     for (int64_t i = 0; i < count; i++) {
         seed = seed * 1664525 + 1013904223;
-        float value = (float)(seed >> 8) / (1 << 23) - 1;
+        uint32_t random = seed >> 8, bits;
+        float value = (float)random / (1 << 23) - 1;
+        memcpy(&bits, &value, sizeof bits);
         if (dtype == ATTUNE_F32)
             ((float *)data)[i] = value;
-        else
-            ((uint16_t *)data)[i] = to_half(value, dtype);
+        else if (dtype == ATTUNE_BF16)
+            ((uint16_t *)data)[i] = (uint16_t)(bits >> 16);
+        else /* exponents 2^-6 to 2^-1 */
+            ((uint16_t *)data)[i] = (uint16_t)((random & 0x83ff) | (9 + (random >> 16) % 6) << 10);
     }
     return data;
 }
