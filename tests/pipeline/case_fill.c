@@ -245,8 +245,10 @@ static bool make_input(CaseData *data, int n, Random *random)
         fill_bools(tensor, random);
     else if (input->type == ELEM_TYPE_I32 || input->type == ELEM_TYPE_I64)
         fill_ints(tensor, tokens, random);
-    else if (!decay_reads(data, n))
+    else if (!decay_reads(data, n) && tokens)
         fill_normal(tensor, random, 0.5);
+    else if (!decay_reads(data, n)) /* slopes, powers and such are positive */
+        fill_uniform(tensor, random, 0.05, 1);
     else if (decay_accepts(data, -0.2))
         fill_uniform(tensor, random, -0.4, -0.02);
     else

@@ -419,7 +419,7 @@ static const char *make_normalizer(Maker *m, NormStyle *style, bool *softmax, bo
     case 11: *style = STYLE_POSITIVE; return PICK(m, "normalize sum", "normalize sum(1e-6)");
     case 12: return "normalize sum(eps = 0.5, min = 1.5)";
     case 13: return PICK(m, "normalize count", "normalize count(0.5)", "normalize count(power = 1)");
-    case 14: return PICK(m, "normalize moments(0.5)", "normalize moments(eps = 0.5, gain = 0.75, bias = 0.1)", "normalize moments(eps = 1, bias = -0.25)");
+    case 14: return PICK(m, "normalize moments(0.5, 1.5, 0.25)", "normalize moments(eps = 0.5, gain = 0.75, bias = 0.1)", "normalize moments(eps = 1, bias = -0.25)");
     case 15: return "normalize max";
     case 16: case 17: return PICK(m, "normalize entmax(1.5)", "normalize entmax(2)", "normalize entmax(alpha = 1.25)");
     case 18: return PICK(m, "normalize sigmoid", "normalize tanh", "normalize relu", "normalize erf", "normalize softplus", "normalize laplace", "normalize silu");
