@@ -90,7 +90,7 @@ void aot_manifest(Text *out, const Aot *aot)
              s->rank);
     cache_key_text(aot->build->key, text);
     add_member(out, "key", text);
-    const char *what = kernel->format == KERNEL_OBJECT ? "object" : "image"; /* what a device's object holds */
+    const char *what = kernel->format == KERNEL_OBJECT ? "object" : "image"; /* in a device's object */
     text_add(out, "  \"%s_bytes\": %zu,\n", what, kernel->code_size);
     cache_digest(kernel->code, kernel->code_size, digest);
     cache_key_text(digest, text);
