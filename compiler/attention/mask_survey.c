@@ -1,6 +1,6 @@
-/* Surveys: mask_classify is asked once, over variables for the box's bounds; every tile is then an evaluation of its
- * two expressions with numbers for those variables. Per-token arrays become ranges: minima and maxima of each block,
- * computed once for each batch entry and head, as a kernel's mask tables are. */
+/* Surveys: mask_classify is asked once, over variables for the box's bounds; every tile is then an evaluation
+ * of its two expressions with numbers for those variables. Per-token arrays become ranges: minima and maxima
+ * of each block, computed once for each batch entry and head, as a kernel's mask tables are. */
 #include "compiler/attention/mask_survey.h"
 
 #include <math.h>
@@ -27,7 +27,8 @@ struct MaskSurvey {
     const Spec *spec;
     const RefProblem *problem;
     int rank;
-    int64_t axis[2][SPEC_MAX_RANK], block[2][SPEC_MAX_RANK], tiles[2][SPEC_MAX_RANK], tiles_all[2]; /* 0: keys, 1: queries */
+    int64_t axis[2][SPEC_MAX_RANK], block[2][SPEC_MAX_RANK], tiles[2][SPEC_MAX_RANK],
+        tiles_all[2];                                        /* 0: keys, 1: queries */
     const Expr *lo[2][SPEC_MAX_RANK], *hi[2][SPEC_MAX_RANK]; /* variables: inclusive bounds of positions */
     MaskClass class;
     MaskHull hull;
@@ -40,7 +41,7 @@ struct MaskSurvey {
     ExprEval eval;
 };
 
-/* Leaves ----------------------------------------------------------------------------------------------------------- */
+/* Leaves ------------------------------------------------------------------------------------------------- */
 
 static int64_t size_value(const MaskSurvey *survey, int var)
 {
@@ -117,7 +118,7 @@ static ExprValue leaf_value(void *user, const Expr *e, const ExprValue *args)
     }
 }
 
-/* Tables ----------------------------------------------------------------------------------------------------------- */
+/* Tables ------------------------------------------------------------------------------------------------- */
 
 static ExprRange table_range(void *user, const Expr *input)
 {
@@ -169,13 +170,17 @@ static int64_t tile_of_position(const MaskSurvey *survey, int side)
 {
     int64_t tile = 0;
     for (int a = 0; a < survey->rank; a++) {
-        int64_t row = survey->position[side][a] - (side == 1 && survey->rank == 1 ? survey->problem->offset : 0);
+        int64_t row =
+            survey->position[side][a] - (side == 1 && survey->rank == 1 ? survey->problem->offset : 0);
         tile = tile * survey->tiles[side][a] + row / survey->block[side][a];
     }
     return tile;
 }
 
-static bool less(ExprType type, ExprValue a, ExprValue b) { return type == TYPE_FLOAT ? a.f < b.f : a.i < b.i; }
+static bool less(ExprType type, ExprValue a, ExprValue b)
+{
+    return type == TYPE_FLOAT ? a.f < b.f : a.i < b.i;
+}
 
 static void fill_table(MaskSurvey *survey, Table *table)
 {
@@ -217,10 +222,10 @@ static void choose_head(MaskSurvey *survey, int64_t b, int64_t h)
         fill_table(survey, &survey->tables[k]);
 }
 
-/* The survey ------------------------------------------------------------------------------------------------------- */
+/* The survey --------------------------------------------------------------------------------------------- */
 
-MaskSurvey *mask_survey_create(Arena *arena, const Spec *spec, const RefProblem *problem, const int64_t *block_m,
-                               const int64_t *block_n)
+MaskSurvey *mask_survey_create(Arena *arena, const Spec *spec, const RefProblem *problem,
+                               const int64_t *block_m, const int64_t *block_n)
 {
     MaskSurvey *survey = ARENA_NEW(arena, MaskSurvey);
     ExprPool *pool = spec->pool;
@@ -238,7 +243,8 @@ MaskSurvey *mask_survey_create(Arena *arena, const Spec *spec, const RefProblem 
                                              : side ? problem->m_axis[a] : problem->n_axis[a];
             survey->axis[side][a] = a < spec->rank ? extent : 1;
             survey->block[side][a] = a < spec->rank ? (side ? block_m : block_n)[a] : 1;
-            survey->tiles[side][a] = (survey->axis[side][a] + survey->block[side][a] - 1) / survey->block[side][a];
+            survey->tiles[side][a] =
+                (survey->axis[side][a] + survey->block[side][a] - 1) / survey->block[side][a];
             survey->tiles_all[side] *= survey->tiles[side][a];
         }
         for (int a = 0; a < spec->rank; a++) {
@@ -255,7 +261,10 @@ MaskSurvey *mask_survey_create(Arena *arena, const Spec *spec, const RefProblem 
     return survey;
 }
 
-int64_t mask_survey_tiles(const MaskSurvey *survey, bool queries, int axis) { return survey->tiles[queries][axis]; }
+int64_t mask_survey_tiles(const MaskSurvey *survey, bool queries, int axis)
+{
+    return survey->tiles[queries][axis];
+}
 
 int64_t mask_survey_tiles_all(const MaskSurvey *survey, bool queries) { return survey->tiles_all[queries]; }
 
@@ -298,7 +307,7 @@ bool mask_survey_pair(MaskSurvey *survey, int64_t b, int64_t h, int64_t row, int
     return expr_eval(&survey->eval, survey->spec->mask).i != 0;
 }
 
-/* Counting --------------------------------------------------------------------------------------------------------- */
+/* Counting ----------------------------------------------------------------------------------------------- */
 
 static int64_t box_size(const MaskSurvey *survey, int side)
 {
@@ -341,7 +350,8 @@ static void count_pairs(MaskSurvey *survey, int64_t b, int64_t h, PairCount *cou
 }
 
 /* Rows of query tiles are taken `stride` apart, `pairs` is NULL in the pass that only counts tiles. */
-static void count_head(MaskSurvey *survey, int64_t b, int64_t h, int64_t stride, MaskCount *total, PairCount *pairs)
+static void count_head(MaskSurvey *survey, int64_t b, int64_t h, int64_t stride, MaskCount *total,
+                       PairCount *pairs)
 {
     for (int64_t m = 0; m < survey->tiles_all[1]; m += stride)
         for (int64_t n = 0; n < survey->tiles_all[0]; n++) {
@@ -418,7 +428,8 @@ MaskCount mask_survey_count(MaskSurvey *survey, int64_t b, int64_t h)
             for (int64_t at_h = heads.h_begin; at_h < heads.h_end; at_h++)
                 count_head(survey, at_b, at_h, stride, &total, pass == 1 ? &pairs : NULL);
         if (pass == 0 && total.partial * block_pairs(survey) > MOST_PAIRS)
-            pairs.step = (int64_t)ceil(total.partial * block_pairs(survey) / MOST_PAIRS) | 1; /* odd: no beat with tiles */
+            pairs.step = (int64_t)ceil(total.partial * block_pairs(survey) / MOST_PAIRS) |
+                         1; /* odd: no beat with tiles */
     }
     double sampled_rows = (double)((survey->tiles_all[1] + stride - 1) / stride);
     double scale = heads.each * (double)survey->tiles_all[1] / sampled_rows;

@@ -1,4 +1,5 @@
-/* A kernel that was built ahead of time: no compiler is linked, nothing is compiled at run time. The build has run
+/* A kernel that was built ahead of time: no compiler is linked, nothing is compiled at run time. The build
+ * has run
  *
  *     attune build sink_window.attn --shape=D=48 -o DIRECTORY
  *
@@ -10,7 +11,8 @@
 
 enum { HEADS = 4, KEY_HEADS = 2, TOKENS = 257, WIDTH = 48, WINDOW = 40 };
 
-static float q[HEADS][TOKENS][WIDTH], k[KEY_HEADS][TOKENS][WIDTH], v[KEY_HEADS][TOKENS][WIDTH], o[HEADS][TOKENS][WIDTH];
+static float q[HEADS][TOKENS][WIDTH], k[KEY_HEADS][TOKENS][WIDTH], v[KEY_HEADS][TOKENS][WIDTH],
+    o[HEADS][TOKENS][WIDTH];
 static float lse[HEADS][TOKENS];
 static const float sink[HEADS] = {-1, 0, 1, 2};
 
@@ -64,7 +66,8 @@ int main(void)
         return 1;
     }
     double worst = compare();
-    printf("attune %s, no compiler: largest difference from the sums by hand %.1e\n", attune_version_string(), worst);
+    printf("attune %s, no compiler: largest difference from the sums by hand %.1e\n", attune_version_string(),
+           worst);
     attune_kernel_destroy(kernel);
     attune_context_destroy(context);
     return worst < 1e-5 ? 0 : 1;

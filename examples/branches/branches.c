@@ -1,10 +1,10 @@
 /* Blocks of papers that are several attentions: what a host program does around the calls.
  *
- * 1. Recurrent Memory-Augmented Transformer: three branches over the same queries (causal; causal within a chunk; a
- *    bank of memory slots), added. Three launches and a sum.
- * 2. Ring attention: keys and values pass by in blocks, one a step; the partial results of the steps are merged by
- *    their log-sum-exp, exactly. The causal mask is the same spec throughout: where a block of keys stands relative to
- *    the queries is the launch's offset, so blocks are full, diagonal, or skipped.
+ * 1. Recurrent Memory-Augmented Transformer: three branches over the same queries (causal; causal within a
+ *    chunk; a bank of memory slots), added. Three launches and a sum.
+ * 2. Ring attention: keys and values pass by in blocks, one a step; the partial results of the steps are
+ *    merged by their log-sum-exp, exactly. The causal mask is the same spec throughout: where a block of keys
+ *    stands relative to the queries is the launch's offset, so blocks are full, diagonal, or skipped.
  *
  * Both are compared with sums by hand in double precision. */
 #include <math.h>
@@ -21,7 +21,8 @@ static Rows q, k, v, whole, chunked, remembered, ring;
 static float memory_k[HEADS][SLOTS][WIDTH], memory_v[HEADS][SLOTS][WIDTH];
 
 static const char causal_text[] = "attention causal { mask j <= i  return lse }";
-static const char chunk_text[] = "attention chunk { param chunk: int = 64  mask j <= i and i / chunk == j / chunk }";
+static const char chunk_text[] =
+    "attention chunk { param chunk: int = 64  mask j <= i and i / chunk == j / chunk }";
 static const char memory_text[] = "attention memory { score s * scale }";
 
 static void check(AttuneError *error)
@@ -47,25 +48,32 @@ static AttuneKernel *kernel_of(AttuneContext *context, const char *text, size_t 
 /* Rows of every head, whose tensor has `stride` rows a head. */
 static AttuneTensor view(const float *data, const int64_t *shape, const int64_t *strides)
 {
-    return (AttuneTensor){.data = (void *)(uintptr_t)data, .dtype = ATTUNE_F32, .ndim = 4, .shape = shape, .strides = strides};
+    return (AttuneTensor){
+        .data = (void *)(uintptr_t)data, .dtype = ATTUNE_F32, .ndim = 4, .shape = shape, .strides = strides};
 }
 
-static void launch(AttuneKernel *kernel, const float *queries, int64_t rows, const float *keys, const float *values,
-                   int64_t key_rows, int64_t key_stride, float *out, float *lse, int64_t offset)
+static void launch(AttuneKernel *kernel, const float *queries, int64_t rows, const float *keys,
+                   const float *values, int64_t key_rows, int64_t key_stride, float *out, float *lse,
+                   int64_t offset)
 {
     int64_t q_shape[4] = {1, HEADS, rows, WIDTH}, k_shape[4] = {1, HEADS, key_rows, WIDTH};
     int64_t q_strides[4] = {HEADS * TOKENS * WIDTH, TOKENS * WIDTH, WIDTH, 1};
     int64_t k_strides[4] = {HEADS * key_stride * WIDTH, key_stride * WIDTH, WIDTH, 1};
     AttuneNamedTensor back = {"lse", {.data = lse, .dtype = ATTUNE_F32, .ndim = 3, .shape = q_shape}};
-    AttuneLaunch arguments = {
-        .q = view(queries, q_shape, q_strides), .k = view(keys, k_shape, k_strides), .v = view(values, k_shape, k_strides),
-        .o = view(out, q_shape, q_strides), .returns = &back, .return_count = lse ? 1 : 0, .offset = offset};
+    AttuneLaunch arguments = {.q = view(queries, q_shape, q_strides),
+                              .k = view(keys, k_shape, k_strides),
+                              .v = view(values, k_shape, k_strides),
+                              .o = view(out, q_shape, q_strides),
+                              .returns = &back,
+                              .return_count = lse ? 1 : 0,
+                              .offset = offset};
     AttuneError *error = NULL;
     attune_kernel_launch(kernel, &arguments, &error);
     check(error);
 }
 
-/* (o, lse) of one more block of keys into those of the blocks so far. A row without keys has lse = -inf and no say. */
+/* (o, lse) of one more block of keys into those of the blocks so far. A row without keys has lse = -inf and
+ * no say. */
 static void merge(float o[WIDTH], float *lse, const float part[WIDTH], float part_lse)
 {
     float top = fmaxf(*lse, part_lse);
@@ -100,7 +108,8 @@ static void ring_attention(AttuneKernel *kernel)
 }
 
 /* Channel c of one row of softmax attention over keys [begin, end), in double. */
-static double by_hand(const float *query, const float (*keys)[WIDTH], const float (*values)[WIDTH], int begin, int end, int c)
+static double by_hand(const float *query, const float (*keys)[WIDTH], const float (*values)[WIDTH], int begin,
+                      int end, int c)
 {
     double sum = 0, weighted = 0;
     for (int j = begin; j < end; j++) {

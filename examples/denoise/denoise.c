@@ -2,10 +2,10 @@
  *
  *     denoise [PHOTO.png [DIRECTORY [SIGMA]]]
  *
- * Adds seeded Gaussian noise of standard deviation SIGMA (of 255; default 25) to the photograph, denoises it, prints
- * what was gained in PSNR and writes before.png, after.png and difference.png (what was taken away, around grey). Also
- * compares a sample of rows with the double-precision reference. Exit status 1 when that fails or less than 5 dB are
- * gained. */
+ * Adds seeded Gaussian noise of standard deviation SIGMA (of 255; default 25) to the photograph, denoises it,
+ * prints what was gained in PSNR and writes before.png, after.png and difference.png (what was taken away,
+ * around grey). Also compares a sample of rows with the double-precision reference. Exit status 1 when that
+ * fails or less than 5 dB are gained. */
 #include <math.h>
 #include <png.h>
 #include <stdio.h>
@@ -42,7 +42,10 @@ static Photo photo_create(int width, int height)
     return photo;
 }
 
-static size_t photo_count(const Photo *photo) { return (size_t)photo->width * (size_t)photo->height * CHANNELS; }
+static size_t photo_count(const Photo *photo)
+{
+    return (size_t)photo->width * (size_t)photo->height * CHANNELS;
+}
 
 static Photo photo_read(const char *path)
 {
@@ -109,8 +112,10 @@ static float *patches_of(const Photo *photo)
         for (int x = 0; x < photo->width; x++)
             for (int dy = -PATCH / 2; dy <= PATCH / 2; dy++)
                 for (int dx = -PATCH / 2; dx <= PATCH / 2; dx++, to += CHANNELS) {
-                    size_t row = (size_t)reflect(y + dy, photo->height), column = (size_t)reflect(x + dx, photo->width);
-                    memcpy(to, photo->value + (row * (size_t)photo->width + column) * CHANNELS, CHANNELS * sizeof(float));
+                    size_t row = (size_t)reflect(y + dy, photo->height),
+                           column = (size_t)reflect(x + dx, photo->width);
+                    memcpy(to, photo->value + (row * (size_t)photo->width + column) * CHANNELS,
+                           CHANNELS * sizeof(float));
                 }
     return patches;
 }
@@ -168,7 +173,8 @@ static Photo denoise(const Photo *noisy, float sigma, const char *spec_path, boo
     AttuneCheck result;
     attune_check(spec, &options, &launch, 499, &result, &error);
     check(error);
-    printf("%lld values against the double-precision reference: max error %.2e (limit %.2e), rms %.2e (limit %.2e): %s\n",
+    printf("%lld values against the double-precision reference: max error %.2e (limit %.2e), rms %.2e (limit "
+           "%.2e): %s\n",
            (long long)result.values, result.max_error, result.max_limit, result.rms_error, result.rms_limit,
            result.passed ? "right" : "WRONG");
     *right = result.passed;
@@ -181,12 +187,14 @@ static Photo denoise(const Photo *noisy, float sigma, const char *spec_path, boo
 
 int main(int argc, char **argv)
 {
-    const char *path = argc > 1 ? argv[1] : DENOISE_DIRECTORY "/cat.png", *directory = argc > 2 ? argv[2] : ".";
+    const char *path = argc > 1 ? argv[1] : DENOISE_DIRECTORY "/cat.png",
+               *directory = argc > 2 ? argv[2] : ".";
     float sigma = argc > 3 ? strtof(argv[3], NULL) / 255 : 25.0f / 255;
     if (argc > 4 || !(sigma > 0 && sigma < 1))
         fail("usage", "denoise [PHOTO.png [DIRECTORY [SIGMA]]], with SIGMA between 0 and 255");
     Photo clean = photo_read(path), noisy = with_noise(&clean, sigma);
-    printf("%s: %d x %d pixels, noise of sigma %.1f of 255\n", path, clean.width, clean.height, 255 * (double)sigma);
+    printf("%s: %d x %d pixels, noise of sigma %.1f of 255\n", path, clean.width, clean.height,
+           255 * (double)sigma);
     if (clean.width < PATCH || clean.height < PATCH)
         fail(path, "is smaller than a patch");
     bool right = false;

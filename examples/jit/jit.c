@@ -9,7 +9,8 @@ enum { HEADS = 2, TOKENS = 300, WIDTH = 32, WINDOW = 50 };
 
 static const char *const text = "attention sliding_window { param window: int = 1024\n"
                                 "  mask j <= i and i - j < window }";
-static float q[HEADS][TOKENS][WIDTH], k[HEADS][TOKENS][WIDTH], v[HEADS][TOKENS][WIDTH], o[HEADS][TOKENS][WIDTH];
+static float q[HEADS][TOKENS][WIDTH], k[HEADS][TOKENS][WIDTH], v[HEADS][TOKENS][WIDTH],
+    o[HEADS][TOKENS][WIDTH];
 
 int main(void)
 {
@@ -49,7 +50,8 @@ int main(void)
             }
             worst = fmax(worst, fabs(weighted / sum - (double)o[h][i][0]));
         }
-    printf("sliding window of %d over %d tokens: largest difference from the sum by hand %.1e\n", WINDOW, TOKENS, worst);
+    printf("sliding window of %d over %d tokens: largest difference from the sum by hand %.1e\n", WINDOW,
+           TOKENS, worst);
     attune_kernel_destroy(kernel);
     attune_spec_destroy(spec);
     attune_context_destroy(context);

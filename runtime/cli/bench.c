@@ -1,5 +1,5 @@
-/* Timing: launches are repeated through a plan, so that only the kernel and its threads are measured; the median of all
- * repetitions counts. */
+/* Timing: launches are repeated through a plan, so that only the kernel and its threads are measured; the
+ * median of all repetitions counts. */
 #include "runtime/cli/bench.h"
 
 #include <stdlib.h>

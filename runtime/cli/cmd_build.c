@@ -9,8 +9,8 @@
 #include "runtime/cli/shape.h"
 #include "runtime/cli/spec_file.h"
 
-static int write_file(Arena *arena, const char *directory, const char *name, const char *ending, const void *bytes,
-                      size_t size)
+static int write_file(Arena *arena, const char *directory, const char *name, const char *ending,
+                      const void *bytes, size_t size)
 {
     char *path = arena_printf(arena, "%s/%s%s", directory, name, ending);
     char *temporary = arena_printf(arena, "%s.%ld.tmp", path, (long)getpid());
@@ -54,7 +54,9 @@ static int build_file(SpecReader *reader, const char *path, const Shape *shape)
     AttuneBuildOptions options = {
         .kernel = {.target = option_value(arguments, OPTION_TARGET, NULL),
                    .dtype = attune_dtype_parse(option_value(arguments, OPTION_DTYPE, "f32")),
-                   .d = shape->sizes.d, .e = shape->sizes.e, .dump = option_value(arguments, OPTION_DUMP, NULL)},
+                   .d = shape->sizes.d,
+                   .e = shape->sizes.e,
+                   .dump = option_value(arguments, OPTION_DUMP, NULL)},
         .symbol = option_value(arguments, OPTION_SYMBOL, NULL),
     };
     AttuneError *error = NULL;
@@ -62,14 +64,16 @@ static int build_file(SpecReader *reader, const char *path, const Shape *shape)
     attune_spec_destroy(spec);
     if (!build)
         return error_report(arguments, error);
-    const char *directory = option_value(arguments, OPTION_OUTPUT, "."), *name = options.symbol ? options.symbol : checked->name;
+    const char *directory = option_value(arguments, OPTION_OUTPUT, "."),
+               *name = options.symbol ? options.symbol : checked->name;
     int status = make_directory(directory);
     if (status == EXIT_DONE)
         status = write_file(reader->arena, directory, name, ".o", build->object, build->object_size);
     if (status == EXIT_DONE)
         status = write_file(reader->arena, directory, name, ".h", build->header, strlen(build->header));
     if (status == EXIT_DONE)
-        status = write_file(reader->arena, directory, name, ".json", build->manifest, strlen(build->manifest));
+        status =
+            write_file(reader->arena, directory, name, ".json", build->manifest, strlen(build->manifest));
     if (status == EXIT_DONE && !option_given(arguments, OPTION_QUIET))
         printf("%s/%s.o: %zu bytes; %s.h, %s.json\n", directory, name, build->object_size, name, name);
     attune_build_free(build);
@@ -81,7 +85,8 @@ static int check_options(const Arguments *arguments, Shape *shape)
     int status = shape_read(arguments, shape);
     if (status != EXIT_DONE)
         return status;
-    const char *dtype = option_value(arguments, OPTION_DTYPE, "f32"), *symbol = option_value(arguments, OPTION_SYMBOL, NULL);
+    const char *dtype = option_value(arguments, OPTION_DTYPE, "f32"),
+               *symbol = option_value(arguments, OPTION_SYMBOL, NULL);
     if (attune_dtype_parse(dtype) == ATTUNE_DTYPE_NONE)
         return usage_error("build", "--dtype: '%s' is none of f32, bf16, f16", dtype);
     if (symbol && !is_identifier(symbol))

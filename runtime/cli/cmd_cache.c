@@ -26,8 +26,8 @@ static void visit(void *user, const AttuneCacheEntry *entry)
         strftime(used, sizeof used, "%Y-%m-%d %H:%M", &tm);
     if (entry->valid)
         printf("%.16s  %8lld  %s  %s %s D=%lld E=%lld  %s\n", entry->key, (long long)entry->bytes, used,
-               entry->name ? entry->name : "?", attune_dtype_name(entry->dtype), (long long)entry->d, (long long)entry->e,
-               entry->target ? entry->target : "?");
+               entry->name ? entry->name : "?", attune_dtype_name(entry->dtype), (long long)entry->d,
+               (long long)entry->e, entry->target ? entry->target : "?");
     else
         printf("%.16s  %8lld  %s  damaged\n", entry->key, (long long)entry->bytes, used);
 }
@@ -38,7 +38,8 @@ static int list(const Arguments *arguments, AttuneContext *context)
     AttuneError *error = NULL;
     if (attune_cache_list(context, visit, &tally, &error) != ATTUNE_OK)
         return error_report(arguments, error);
-    printf("%lld entries, %lld bytes in %s\n", (long long)tally.entries, (long long)tally.bytes, attune_cache_dir(context));
+    printf("%lld entries, %lld bytes in %s\n", (long long)tally.entries, (long long)tally.bytes,
+           attune_cache_dir(context));
     return EXIT_DONE;
 }
 
@@ -92,7 +93,8 @@ int cmd_cache(const Arguments *arguments)
         AttuneContext *context = context_open(arguments);
         if (!context)
             return EXIT_WRONG;
-        int status = attune_cache_dir(context) ? works[k].run(arguments, context) : failure("the cache is off");
+        int status =
+            attune_cache_dir(context) ? works[k].run(arguments, context) : failure("the cache is off");
         attune_context_destroy(context);
         return status;
     }

@@ -50,7 +50,8 @@ int cmd_check(const Arguments *arguments)
             if (!spec_file_read(&reader, arguments->files[k], &file))
                 continue;
             if (wanted && !has_attention(&file, wanted))
-                diag_error(reader.diag, SPAN_NONE, "unknown-name", "%s has no attention '%s'", file.name, wanted);
+                diag_error(reader.diag, SPAN_NONE, "unknown-name", "%s has no attention '%s'", file.name,
+                           wanted);
             else
                 right += check_file(&reader, &file);
         }

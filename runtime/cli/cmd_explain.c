@@ -1,5 +1,5 @@
-/* attune explain: what was recognised, what it costs, what makes it slow. What the compiler does is read off the
- * Program that it makes, not told a second time here. */
+/* attune explain: what was recognised, what it costs, what makes it slow. What the compiler does is read off
+ * the Program that it makes, not told a second time here. */
 #include <string.h>
 
 #include "compiler/attention/mask.h"
@@ -37,7 +37,7 @@ static char *expr_text(const MaskView *view, const Expr *e)
     return text.data;
 }
 
-/* What was recognised ---------------------------------------------------------------------------------------------- */
+/* What was recognised ------------------------------------------------------------------------------------ */
 
 static void explain_normaliser(const MaskView *view)
 {
@@ -52,7 +52,8 @@ static void explain_normaliser(const MaskView *view)
     };
     const SpecNorm *norm = &view->spec->norm;
     if (norm->elementwise != EXPR_OP_COUNT && norm->kind == NORM_NONE)
-        line("normaliser", "%s of each score, no row statistics; one sweep", expr_op_info[norm->elementwise].name);
+        line("normaliser", "%s of each score, no row statistics; one sweep",
+             expr_op_info[norm->elementwise].name);
     else
         line("normaliser", "%s%s", meaning[norm->kind], norm->sink ? ", with a sink" : "");
 }
@@ -83,7 +84,10 @@ static void explain_features(const MaskView *view)
     const SpecFeature *features[3] = {&spec->feature_q, &spec->feature_k, &spec->feature_v};
     for (int k = 0; k < 3; k++)
         if (features[k]->body)
-            line(k == 0 ? "feature q" : k == 1 ? "feature k" : "feature v", "%s%s", expr_text(view, features[k]->body),
+            line(k == 0   ? "feature q"
+                 : k == 1 ? "feature k"
+                          : "feature v",
+                 "%s%s", expr_text(view, features[k]->body),
                  k == 0 ? " (with the load of the tile)" : " (once for each token, before the main phase)");
     if (spec->decay.kind != DECAY_NONE)
         line("decay", "exp(%s) a step%s", expr_text(view, spec->decay.log_step),
@@ -102,7 +106,8 @@ static void explain_range(const MaskView *view)
     for (int a = 0; a < spec->rank; a++) {
         const char *axis = spec->rank == 1 ? "" : spec->axis_names[a];
         if (!hull.lo[a] && !hull.hi[a])
-            line("key range", "%s%sall: nothing bounds it in closed form; tiles are still classified one by one", axis,
+            line("key range",
+                 "%s%sall: nothing bounds it in closed form; tiles are still classified one by one", axis,
                  *axis ? ": " : "");
         else
             line("key range", "%s%sfrom %s up to, not including, %s", axis, *axis ? ": " : "",
@@ -111,7 +116,7 @@ static void explain_range(const MaskView *view)
     }
 }
 
-/* Cost ------------------------------------------------------------------------------------------------------------- */
+/* Cost --------------------------------------------------------------------------------------------------- */
 
 static char *bytes_text(Arena *arena, double bytes)
 {
@@ -149,8 +154,10 @@ static void explain_memory(const Report *report)
     const MaskView *view = report->view;
     const RefProblem *p = &view->problem;
     Arena *arena = view->reader.arena;
-    double rows = (double)p->B * (double)p->H * (double)p->M, keys = (double)p->B * (double)p->G * (double)p->N, work = 0;
-    double operands = (rows * (double)(p->D + p->E) + keys * (double)(p->D + p->E)) * elem_type_size(view->elem);
+    double rows = (double)p->B * (double)p->H * (double)p->M,
+           keys = (double)p->B * (double)p->G * (double)p->N, work = 0;
+    double operands =
+        (rows * (double)(p->D + p->E) + keys * (double)(p->D + p->E)) * elem_type_size(view->elem);
     for (int t = 0; t < report->program->tensor_count; t++) {
         const Tensor *tensor = &report->program->tensors[t];
         double size = elem_type_size(tensor->elem);
@@ -158,23 +165,24 @@ static void explain_memory(const Report *report)
             size *= size_of_extent(view, &tensor->extent[d]);
         work += tensor->role == ROLE_WORKSPACE ? size : 0;
     }
-    line("memory", "q, k, v, o %s; workspaces %s; all scores at once would be %s", bytes_text(arena, operands),
-         bytes_text(arena, work), bytes_text(arena, report->count.pairs * 4));
+    line("memory", "q, k, v, o %s; workspaces %s; all scores at once would be %s",
+         bytes_text(arena, operands), bytes_text(arena, work), bytes_text(arena, report->count.pairs * 4));
 }
 
 static void explain_tiles(const Report *report)
 {
     const MaskCount *c = &report->count;
     double tiles = c->empty + c->partial + c->full, visited = c->partial + c->full;
-    line("tiles", "%s%.0f: %.0f full, %.0f partial, %.0f empty; %.2f%% are visited", c->tiles_sampled ? "about " : "", tiles, c->full, c->partial,
-         c->empty, tiles > 0 ? 100 * visited / tiles : 0);
-    line("density", "%s%.4f%% of pairs are visible%s", c->pairs_sampled ? "about " : "", c->pairs > 0 ? 100 * c->visible / c->pairs : 0,
-         c->varies ? "" : ", the same in every head");
+    line("tiles", "%s%.0f: %.0f full, %.0f partial, %.0f empty; %.2f%% are visited",
+         c->tiles_sampled ? "about " : "", tiles, c->full, c->partial, c->empty,
+         tiles > 0 ? 100 * visited / tiles : 0);
+    line("density", "%s%.4f%% of pairs are visible%s", c->pairs_sampled ? "about " : "",
+         c->pairs > 0 ? 100 * c->visible / c->pairs : 0, c->varies ? "" : ", the same in every head");
     if (visited > 0)
         line("speed-up", "%.2fx over a dense mask, when time goes with visited tiles", tiles / visited);
 }
 
-/* Why slow --------------------------------------------------------------------------------------------------------- */
+/* Why slow ----------------------------------------------------------------------------------------------- */
 
 static void slow(Report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void slow(Report *report, const char *format, ...)
@@ -206,7 +214,13 @@ static void count_function(void *user, const Expr *e)
 {
     Functions *found = user;
     switch (e->op) {
-    case EXPR_EXP: case EXPR_EXP2: case EXPR_LOG: case EXPR_LOG2: case EXPR_SIN: case EXPR_COS: case EXPR_TANH:
+    case EXPR_EXP:
+    case EXPR_EXP2:
+    case EXPR_LOG:
+    case EXPR_LOG2:
+    case EXPR_SIN:
+    case EXPR_COS:
+    case EXPR_TANH:
     case EXPR_SIGMOID: case EXPR_ERF: case EXPR_POW:
         found->count += e->type == TYPE_FLOAT;
         break;
@@ -234,12 +248,15 @@ static void explain_slow(Report *report)
     Functions in_mask = {.spec = spec};
     expr_walk(view->reader.arena, spec->mask, count_function, &in_mask);
     if (in_mask.reads_both)
-        slow(report, "mask: reads an array by query and key together, whose range no tile knows: no tile can be skipped for it");
+        slow(report, "mask: reads an array by query and key together, whose range no tile knows: no tile can "
+                     "be skipped for it");
     if (spec->norm.kind == NORM_MOMENTS || spec->norm.kind == NORM_ENTMAX)
         slow(report, "normalize: needs several sweeps over the keys");
     if (c->partial > 0.5 * (c->partial + c->full) && c->partial + c->full > 0)
-        slow(report, "mask: %.0f%% of visited tiles are partial, where pairs are tested one by one; smaller tiles "
-                     "(--set block_n=...) may help", 100 * c->partial / (c->partial + c->full));
+        slow(report,
+             "mask: %.0f%% of visited tiles are partial, where pairs are tested one by one; smaller tiles "
+             "(--set block_n=...) may help",
+             100 * c->partial / (c->partial + c->full));
     if (c->pairs > 0 && c->visible == 0)
         slow(report, "mask: no pair is visible at this shape");
     if (report->slow_count == 0)
@@ -248,9 +265,12 @@ static void explain_slow(Report *report)
 
 static int explain(MaskView *view)
 {
-    CompileOptions options = {
-        .target = &view->target, .elem = view->elem, .D = view->data.shape.sizes.d, .E = view->data.shape.sizes.e,
-        .dump = option_value(view->arguments, OPTION_DUMP, NULL), .dump_out = stdout};
+    CompileOptions options = {.target = &view->target,
+                              .elem = view->elem,
+                              .D = view->data.shape.sizes.d,
+                              .E = view->data.shape.sizes.e,
+                              .dump = option_value(view->arguments, OPTION_DUMP, NULL),
+                              .dump_out = stdout};
     const Program *program = compile_program(view->reader.arena, view->reader.diag, view->spec, &options);
     if (!program)
         return EXIT_WRONG;

@@ -65,7 +65,8 @@ static void print_summary(const Run *run)
 static int64_t rows_step(const Run *run)
 {
     const AttuneSizes *sizes = &run->data.shape.sizes;
-    double all = (double)sizes->b * (double)sizes->h * (double)sizes->m * (double)sizes->n * (double)(sizes->d + sizes->e);
+    double all = (double)sizes->b * (double)sizes->h * (double)sizes->m * (double)sizes->n *
+                 (double)(sizes->d + sizes->e);
     return all <= 4e8 ? 1 : (int64_t)fmin(ceil(all / 4e8), fmax(1, (double)sizes->m / 16)) | 1;
 }
 
@@ -88,7 +89,8 @@ static int check_result(Run *run)
     if (run->data.return_count > 0)
         printf("  lse error  %.3e\n", check.lse_error);
     if (check.wrong_empty_rows > 0)
-        printf("  wrong rows %lld (NaN, or not exactly 0 where no key is visible)\n", (long long)check.wrong_empty_rows);
+        printf("  wrong rows %lld (NaN, or not exactly 0 where no key is visible)\n",
+               (long long)check.wrong_empty_rows);
     printf("  %s\n", check.passed ? "passed" : "FAILED");
     return check.passed ? EXIT_DONE : EXIT_WRONG;
 }
@@ -101,18 +103,21 @@ static int bench_result(Run *run)
     BenchTimes times;
     AttuneError *error = NULL;
     const Device *device = run->device.device;
-    AttuneStatus measured = device ? bench_launch_device(run->kernel, &run->device.launch, device, (double)seconds, &times, &error)
-                                   : bench_launch(run->kernel, &run->data.launch, (double)seconds, &times, &error);
+    AttuneStatus measured =
+        device
+            ? bench_launch_device(run->kernel, &run->device.launch, device, (double)seconds, &times, &error)
+            : bench_launch(run->kernel, &run->data.launch, (double)seconds, &times, &error);
     if (measured != ATTUNE_OK)
         return error_report(run->arguments, error);
     RefProblem problem;
     launch_data_problem(&run->data, &problem);
     const AttuneSizes *sizes = &run->data.shape.sizes;
-    MaskSurvey *survey = mask_survey_create(run->reader.arena, run->spec, &problem, run->info.block_m, run->info.block_n);
+    MaskSurvey *survey =
+        mask_survey_create(run->reader.arena, run->spec, &problem, run->info.block_m, run->info.block_n);
     MaskCount count = mask_survey_count(survey, -1, -1);
     double tiles = count.empty + count.partial + count.full;
-    printf("bench: median %.*f ms of %d runs (%.*f to %.*f) on ", device ? 4 : 3, times.median * 1e3, times.runs, device ? 4 : 3,
-           times.least * 1e3, device ? 4 : 3, times.most * 1e3);
+    printf("bench: median %.*f ms of %d runs (%.*f to %.*f) on ", device ? 4 : 3, times.median * 1e3,
+           times.runs, device ? 4 : 3, times.least * 1e3, device ? 4 : 3, times.most * 1e3);
     if (device)
         printf("%s\n", device->name);
     else
@@ -122,8 +127,8 @@ static int bench_result(Run *run)
            device ? "TFLOP/s" : "GFLOP/s", count.pairs_sampled ? "about " : "",
            count.pairs > 0 ? 100 * count.visible / count.pairs : 0);
     printf("  %.2f%% of key tiles visited (%.0f of %.0f: %.0f full, %.0f partial)\n",
-           tiles > 0 ? 100 * (count.partial + count.full) / tiles : 0, count.partial + count.full, tiles, count.full,
-           count.partial);
+           tiles > 0 ? 100 * (count.partial + count.full) / tiles : 0, count.partial + count.full, tiles,
+           count.full, count.partial);
     return EXIT_DONE;
 }
 

@@ -40,14 +40,17 @@ static void write_captions(const MaskView *view, MaskPicture *picture)
     MaskCount count = mask_survey_count(view->survey, picture->b, picture->h);
     const AttuneSizes *sizes = &view->data.shape.sizes;
     Arena *arena = view->reader.arena;
-    const char *head = count.varies ? arena_printf(arena, " b=%lld h=%lld", (long long)picture->b, (long long)picture->h) : "";
+    const char *head =
+        count.varies ? arena_printf(arena, " b=%lld h=%lld", (long long)picture->b, (long long)picture->h)
+                     : "";
     picture->caption[0] = arena_printf(arena, "%s  M=%s N=%s%s  tiles %s", view->spec->name,
-                                       axes_text(view, sizes->m_axis, sizes->m), axes_text(view, sizes->n_axis, sizes->n),
-                                       head, blocks_text(view));
+                                       axes_text(view, sizes->m_axis, sizes->m),
+                                       axes_text(view, sizes->n_axis, sizes->n), head, blocks_text(view));
     double tiles = count.empty + count.partial + count.full;
-    picture->caption[1] = arena_printf(arena, "density %s%.2f%%  full %.0f, partial %.0f, empty %.0f (%.1f%% of tiles)",
-                                       count.pairs_sampled ? "about " : "", 100 * count.visible / count.pairs, count.full,
-                                       count.partial, count.empty, 100 * count.empty / tiles);
+    picture->caption[1] =
+        arena_printf(arena, "density %s%.2f%%  full %.0f, partial %.0f, empty %.0f (%.1f%% of tiles)",
+                     count.pairs_sampled ? "about " : "", 100 * count.visible / count.pairs, count.full,
+                     count.partial, count.empty, 100 * count.empty / tiles);
 }
 
 static int64_t largest(const MaskView *view)

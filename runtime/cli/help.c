@@ -13,7 +13,8 @@ static const char *const environment[][2] = {
 };
 enum { ENVIRONMENT_COUNT = sizeof environment / sizeof environment[0] };
 
-static const char *const exit_statuses = "0: done. 1: the input is wrong, or a check failed. 2: the command line is wrong.";
+static const char *const exit_statuses =
+    "0: done. 1: the input is wrong, or a check failed. 2: the command line is wrong.";
 
 static void complain(const char *format, va_list list)
 {
@@ -80,9 +81,10 @@ static void print_option(FILE *out, const OptionRow *row)
 
 void help_overview(FILE *out)
 {
-    fputs("Usage: attune COMMAND [OPTION]... [FILE]...\n\n"
-          "Compiles attention variants, written as mathematics in .attn files, to fast kernels.\n\nCommands:\n",
-          out);
+    fputs(
+        "Usage: attune COMMAND [OPTION]... [FILE]...\n\n"
+        "Compiles attention variants, written as mathematics in .attn files, to fast kernels.\n\nCommands:\n",
+        out);
     for (const Command *command = commands; command->name; command++)
         fprintf(out, "  %-9s %s\n", command->name, command->summary);
     fputs("\n`attune COMMAND --help` describes one. A FILE of '-' is standard input.\n"
@@ -124,9 +126,11 @@ static void print_roff(FILE *out, const char *text)
 void help_manual(FILE *out)
 {
     fputs(".TH ATTUNE 1\n.SH NAME\nattune \\- compiler for attention variants\n.SH SYNOPSIS\n.B attune\n"
-          ".I COMMAND\n[\\fIOPTION\\fR]... [\\fIFILE\\fR]...\n.SH DESCRIPTION\nCompiles attention variants, written as "
+          ".I COMMAND\n[\\fIOPTION\\fR]... [\\fIFILE\\fR]...\n.SH DESCRIPTION\nCompiles attention variants, "
+          "written as "
           "mathematics in .attn files, to fast kernels. A \\fIFILE\\fR of \\(oq\\-\\(cq is standard input.\n"
-          ".SH COMMANDS\n", out);
+          ".SH COMMANDS\n",
+          out);
     for (const Command *command = commands; command->name; command++) {
         fprintf(out, ".SS attune %s \\fR[\\fIOPTION\\fR]... %s\n", command->name, command->operands);
         print_roff(out, command->summary);
@@ -166,8 +170,10 @@ void help_manual(FILE *out)
 
 void help_completion(FILE *out)
 {
-    fputs("_attune()\n{\n    local word=${COMP_WORDS[COMP_CWORD]} options=\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-          "        options=\"--help --version --manual --completion", out);
+    fputs("_attune()\n{\n    local word=${COMP_WORDS[COMP_CWORD]} options=\n    if [ \"$COMP_CWORD\" -eq 1 "
+          "]; then\n"
+          "        options=\"--help --version --manual --completion",
+          out);
     for (const Command *command = commands; command->name; command++)
         fprintf(out, " %s", command->name);
     fputs("\"\n        COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n        return\n    fi\n"
@@ -181,6 +187,8 @@ void help_completion(FILE *out)
                 fprintf(out, "--%s%s ", option_rows[k].name, option_rows[k].argument ? "=" : "");
         fputs("\" ;;\n", out);
     }
-    fputs("    esac\n    COMPREPLY=($(compgen -W \"$options\" -- \"$word\") $(compgen -f -X '!*.@(attn|npy)' -- \"$word\")"
-          " $(compgen -d -- \"$word\"))\n}\ncomplete -o nospace -F _attune attune\n", out);
+    fputs("    esac\n    COMPREPLY=($(compgen -W \"$options\" -- \"$word\") $(compgen -f -X '!*.@(attn|npy)' "
+          "-- \"$word\")"
+          " $(compgen -d -- \"$word\"))\n}\ncomplete -o nospace -F _attune attune\n",
+          out);
 }

@@ -1,6 +1,6 @@
-/* Tensors of a launch. Sizes that files have come first, --shape may add to them but not contradict; what has no file
- * is random: normal numbers, and for inputs whatever their place in the spec asks for (sorted document numbers, decays
- * below one, gates between 0 and 1). */
+/* Tensors of a launch. Sizes that files have come first, --shape may add to them but not contradict; what has
+ * no file is random: normal numbers, and for inputs whatever their place in the spec asks for (sorted
+ * document numbers, decays below one, gates between 0 and 1). */
 #include "runtime/cli/launch_data.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@
 
 #include "runtime/cli/random.h"
 
-/* Sizes from files ------------------------------------------------------------------------------------------------- */
+/* Sizes from files --------------------------------------------------------------------------------------- */
 
 static int take_size(const char *path, const char *name, int64_t found, int64_t unknown, int64_t *size)
 {
@@ -44,13 +44,15 @@ static int read_operand(LaunchData *data, OptionId option, LaunchTensor *tensor)
     tensor->dtype = array.dtype;
     tensor->ndim = 4;
     if (array.ndim > 4)
-        return failure("%s: has %d dimensions; %s has four", path, array.ndim, data->layout == ATTUNE_BHMD ? "BHMD" : "BMHD");
+        return failure("%s: has %d dimensions; %s has four", path, array.ndim,
+                       data->layout == ATTUNE_BHMD ? "BHMD" : "BMHD");
     if (array.ndim < 2 || (array.ndim < 3 && data->layout == ATTUNE_BMHD))
         return failure("%s: has %d dimensions, too few to tell rows from channels", path, array.ndim);
     for (int d = 0; d < 4; d++)
         tensor->shape[d] = d < 4 - array.ndim ? 1 : array.shape[d - (4 - array.ndim)];
     if (array.dtype != ATTUNE_F32 && array.dtype != ATTUNE_F16 && array.dtype != ATTUNE_BF16)
-        return failure("%s: has elements of type %s; q, k, v are f32, bf16 or f16", path, attune_dtype_name(array.dtype));
+        return failure("%s: has elements of type %s; q, k, v are f32, bf16 or f16", path,
+                       attune_dtype_name(array.dtype));
     bool query = option == OPTION_Q;
     int rows = data->layout == ATTUNE_BHMD ? 2 : 1, heads = 3 - rows;
     AttuneSizes *sizes = &data->shape.sizes;
@@ -67,7 +69,7 @@ static int read_operand(LaunchData *data, OptionId option, LaunchTensor *tensor)
     return status;
 }
 
-/* Storage ---------------------------------------------------------------------------------------------------------- */
+/* Storage ------------------------------------------------------------------------------------------------ */
 
 static int64_t tensor_count(const LaunchTensor *tensor)
 {
@@ -95,7 +97,8 @@ static int convert(const char *name, LaunchTensor *tensor, AttuneDtype dtype)
     other.dtype = dtype;
     other.data = NULL;
     int status = allocate(name, &other);
-    if (status == EXIT_DONE && !npy_convert(tensor->data, tensor->dtype, other.data, dtype, tensor_count(tensor)))
+    if (status == EXIT_DONE &&
+        !npy_convert(tensor->data, tensor->dtype, other.data, dtype, tensor_count(tensor)))
         status = failure("%s: elements of type %s cannot become %s", name, attune_dtype_name(tensor->dtype),
                          attune_dtype_name(dtype));
     free(tensor->data);
@@ -106,12 +109,14 @@ static int convert(const char *name, LaunchTensor *tensor, AttuneDtype dtype)
 static void put_float(LaunchTensor *tensor, int64_t k, double value)
 {
     float narrow = (float)value;
-    npy_convert(&narrow, ATTUNE_F32, (char *)tensor->data + k * attune_dtype_size(tensor->dtype), tensor->dtype, 1);
+    npy_convert(&narrow, ATTUNE_F32, (char *)tensor->data + k * attune_dtype_size(tensor->dtype),
+                tensor->dtype, 1);
 }
 
 static void put_int(LaunchTensor *tensor, int64_t k, int64_t value)
 {
-    npy_convert(&value, ATTUNE_I64, (char *)tensor->data + k * attune_dtype_size(tensor->dtype), tensor->dtype, 1);
+    npy_convert(&value, ATTUNE_I64, (char *)tensor->data + k * attune_dtype_size(tensor->dtype),
+                tensor->dtype, 1);
 }
 
 static int64_t seed_of(const LaunchData *data)
@@ -120,7 +125,8 @@ static int64_t seed_of(const LaunchData *data)
     return strtoll(text, NULL, 10); /* checked in launch_data_make */
 }
 
-static int make_operand(LaunchData *data, const char *name, LaunchTensor *tensor, int64_t heads, int64_t rows, int64_t width)
+static int make_operand(LaunchData *data, const char *name, LaunchTensor *tensor, int64_t heads, int64_t rows,
+                        int64_t width)
 {
     if (tensor->data)
         return convert(name, tensor, data->dtype);
@@ -140,7 +146,7 @@ static int make_operand(LaunchData *data, const char *name, LaunchTensor *tensor
     return EXIT_DONE;
 }
 
-/* Inputs ----------------------------------------------------------------------------------------------------------- */
+/* Inputs ------------------------------------------------------------------------------------------------- */
 
 typedef struct InputSearch {
     int index;
@@ -185,7 +191,8 @@ static void fill_ints(LaunchTensor *tensor, const AttuneInputInfo *info, int64_t
 static void fill_floats(const Spec *spec, LaunchTensor *tensor, int index, Random *random)
 {
     int64_t count = tensor_count(tensor);
-    bool decay = uses_input(spec, spec->decay.log_step, index), strength = uses_input(spec, spec->decay.beta, index);
+    bool decay = uses_input(spec, spec->decay.log_step, index),
+         strength = uses_input(spec, spec->decay.beta, index);
     for (int64_t k = 0; k < count; k++)
         put_float(tensor, k, decay      ? -0.05 * fabs(random_normal(random))
                              : strength ? random_uniform(random)
@@ -248,7 +255,8 @@ static int check_names(const LaunchData *data)
             known = known || (strncmp(data->info.inputs[i].name, text, (size_t)(equals - text)) == 0 &&
                               data->info.inputs[i].name[equals - text] == '\0');
         if (!known)
-            return usage_error(NULL, "--input: %s has no input '%.*s'", data->info.name, (int)(equals - text), text);
+            return usage_error(NULL, "--input: %s has no input '%.*s'", data->info.name, (int)(equals - text),
+                               text);
     }
     return EXIT_DONE;
 }
@@ -268,7 +276,8 @@ static int make_inputs(LaunchData *data)
         if (!tensor->data) {
             AttuneError *error = NULL;
             *tensor = (LaunchTensor){.dtype = info->dtype, .ndim = info->ndim};
-            if (attune_spec_input_shape(data->public_spec, i, &data->shape.sizes, NULL, 0, tensor->shape, &error) != ATTUNE_OK)
+            if (attune_spec_input_shape(data->public_spec, i, &data->shape.sizes, NULL, 0, tensor->shape,
+                                        &error) != ATTUNE_OK)
                 return error_report(arguments, error);
             int status = allocate(info->name, tensor);
             if (status != EXIT_DONE)
@@ -276,12 +285,13 @@ static int make_inputs(LaunchData *data)
             fill_input(data, i);
         }
         data->named_inputs[i] = (AttuneNamedTensor){
-            info->name, {.data = tensor->data, .dtype = tensor->dtype, .ndim = tensor->ndim, .shape = tensor->shape}};
+            info->name,
+            {.data = tensor->data, .dtype = tensor->dtype, .ndim = tensor->ndim, .shape = tensor->shape}};
     }
     return EXIT_DONE;
 }
 
-/* Returns and the whole -------------------------------------------------------------------------------------------- */
+/* Returns and the whole ---------------------------------------------------------------------------------- */
 
 static bool spec_returns(const AttuneSpecInfo *info, const char *name)
 {
@@ -324,7 +334,8 @@ static int make_returns(LaunchData *data)
                 paths[r] = equals + 1;
             }
         if (!known)
-            return usage_error(NULL, "--return: %s does not return '%.*s'%s", data->info.name, (int)(equals - text), text,
+            return usage_error(NULL, "--return: %s does not return '%.*s'%s", data->info.name,
+                               (int)(equals - text), text,
                                spec_returns(&data->info, "lse") ? "" : " (write `return lse` into the spec)");
     }
     for (int r = 0; r < data->info.return_count; r++) {
@@ -337,7 +348,8 @@ static int make_returns(LaunchData *data)
 
 static AttuneTensor tensor_view(const LaunchTensor *tensor)
 {
-    return (AttuneTensor){.data = tensor->data, .dtype = tensor->dtype, .ndim = tensor->ndim, .shape = tensor->shape};
+    return (AttuneTensor){
+        .data = tensor->data, .dtype = tensor->dtype, .ndim = tensor->ndim, .shape = tensor->shape};
 }
 
 static int choose_dtype(LaunchData *data)
@@ -397,9 +409,14 @@ int launch_data_make(const Arguments *arguments, const Spec *spec, AttuneSpec *p
     AttuneLaunch *launch = &data->launch;
     *launch = (AttuneLaunch){
         .layout = data->layout,
-        .q = tensor_view(&data->q), .k = tensor_view(&data->k), .v = tensor_view(&data->v), .o = tensor_view(&data->o),
-        .inputs = data->named_inputs, .input_count = data->info.input_count,
-        .returns = data->named_returns, .return_count = data->return_count,
+        .q = tensor_view(&data->q),
+        .k = tensor_view(&data->k),
+        .v = tensor_view(&data->v),
+        .o = tensor_view(&data->o),
+        .inputs = data->named_inputs,
+        .input_count = data->info.input_count,
+        .returns = data->named_returns,
+        .return_count = data->return_count,
         .offset = data->shape.sizes.offset,
     };
     memcpy(launch->m_axis, data->shape.sizes.m_axis, sizeof launch->m_axis);
@@ -452,8 +469,14 @@ static ElemType elem_type(AttuneDtype dtype)
 void launch_data_problem(const LaunchData *data, RefProblem *problem)
 {
     const AttuneSizes *sizes = &data->shape.sizes;
-    *problem = (RefProblem){.B = sizes->b, .H = sizes->h, .G = sizes->g, .M = sizes->m, .N = sizes->n, .D = sizes->d,
-                            .E = sizes->e, .offset = sizes->offset};
+    *problem = (RefProblem){.B = sizes->b,
+                            .H = sizes->h,
+                            .G = sizes->g,
+                            .M = sizes->m,
+                            .N = sizes->n,
+                            .D = sizes->d,
+                            .E = sizes->e,
+                            .offset = sizes->offset};
     for (int a = 0; a < SPEC_MAX_RANK; a++) {
         problem->m_axis[a] = data->spec->rank == 1 ? (a == 0 ? sizes->m : 1) : sizes->m_axis[a];
         problem->n_axis[a] = data->spec->rank == 1 ? (a == 0 ? sizes->n : 1) : sizes->n_axis[a];

@@ -24,14 +24,15 @@ typedef struct LaunchData {
     AttuneDtype dtype;
     Shape shape;
     LaunchTensor q, k, v, o, inputs[ATTUNE_MAX_INPUTS], returns[RETURN_KIND_COUNT];
-    const char *return_names[RETURN_KIND_COUNT], *return_paths[RETURN_KIND_COUNT]; /* path NULL: not written */
+    const char *return_names[RETURN_KIND_COUNT],
+        *return_paths[RETURN_KIND_COUNT]; /* path NULL: not written */
     int return_count;
     AttuneNamedTensor named_inputs[ATTUNE_MAX_INPUTS], named_returns[RETURN_KIND_COUNT];
     AttuneLaunch launch;
 } LaunchData;
 
-/* With q, k, v and o, ready to launch, or (inputs_only) what a look at the mask needs. A status after saying what is
- * wrong; launch_data_free in any case. */
+/* With q, k, v and o, ready to launch, or (inputs_only) what a look at the mask needs. A status after saying
+ * what is wrong; launch_data_free in any case. */
 int launch_data_make(const Arguments *arguments, const Spec *spec, AttuneSpec *public_spec, bool inputs_only,
                      LaunchData *data);
 void launch_data_free(LaunchData *data);

@@ -11,7 +11,8 @@ const uint8_t picture_inks[INK_COUNT][3] = {
     [INK_TEXT] = {60, 60, 60},
 };
 
-static PictureSide make_side(Arena *arena, MaskSurvey *survey, bool queries, int64_t count, int64_t largest_tile)
+static PictureSide make_side(Arena *arena, MaskSurvey *survey, bool queries, int64_t count,
+                             int64_t largest_tile)
 {
     PictureSide side = {.count = count, .tiles = mask_survey_tiles_all(survey, queries)};
     side.row = ARENA_ARRAY(arena, int64_t, (size_t)(count + largest_tile));
@@ -28,8 +29,8 @@ static PictureSide make_side(Arena *arena, MaskSurvey *survey, bool queries, int
     return side;
 }
 
-MaskPicture *mask_picture_create(Arena *arena, MaskSurvey *survey, int64_t b, int64_t h, int64_t rows, int64_t keys,
-                                 int64_t largest_tile)
+MaskPicture *mask_picture_create(Arena *arena, MaskSurvey *survey, int64_t b, int64_t h, int64_t rows,
+                                 int64_t keys, int64_t largest_tile)
 {
     MaskPicture *picture = ARENA_NEW(arena, MaskPicture);
     *picture = (MaskPicture){.survey = survey, .b = b, .h = h, .caption = {"", ""}};
@@ -50,7 +51,8 @@ static TileClass group_class(const MaskPicture *picture, int64_t m, int64_t m_en
     return first;
 }
 
-/* Letters that a tile is wide, so that a letter (twice as high as wide) covers about as many keys as half its rows. */
+/* Letters that a tile is wide, so that a letter (twice as high as wide) covers about as many keys as half its
+ * rows. */
 static int64_t letters_of_tile(const MaskPicture *picture)
 {
     const PictureSide *rows = &picture->queries, *keys = &picture->keys;
@@ -61,7 +63,8 @@ static int64_t letters_of_tile(const MaskPicture *picture)
 
 void mask_picture_text(const MaskPicture *picture, FILE *out, int64_t columns, bool color)
 {
-    static const char mark[] = {[TILE_CLASS_EMPTY] = '.', [TILE_CLASS_PARTIAL] = '/', [TILE_CLASS_FULL] = '#'};
+    static const char mark[] = {
+        [TILE_CLASS_EMPTY] = '.', [TILE_CLASS_PARTIAL] = '/', [TILE_CLASS_FULL] = '#'};
     static const char *const paint[] = {[TILE_CLASS_EMPTY] = "\033[2m", [TILE_CLASS_PARTIAL] = "\033[33m",
                                         [TILE_CLASS_FULL] = "\033[34m"};
     int64_t letters = letters_of_tile(picture), wide = picture->keys.tiles * letters, group = 1;
@@ -88,7 +91,8 @@ void mask_picture_text(const MaskPicture *picture, FILE *out, int64_t columns, b
     fputc('\n', out);
 }
 
-bool mask_picture_write(Arena *arena, const MaskPicture *picture, const char *path, char *why, size_t why_size)
+bool mask_picture_write(Arena *arena, const MaskPicture *picture, const char *path, char *why,
+                        size_t why_size)
 {
     size_t length = strlen(path);
     bool svg = length > 4 && strcmp(path + length - 4, ".svg") == 0;

@@ -1,6 +1,8 @@
-/* Pictures of a mask: queries down, keys to the right, tiles coloured by class, visible pairs inside partial tiles.
+/* Pictures of a mask: queries down, keys to the right, tiles coloured by class, visible pairs inside partial
+ * tiles.
  *
- * Along both sides rows stand in the order of tiles, so that a tile is a rectangle in a grid (rank 2, 3) too. */
+ * Along both sides rows stand in the order of tiles, so that a tile is a rectangle in a grid (rank 2, 3) too.
+ */
 #ifndef ATTUNE_CLI_MASK_PICTURE_H
 #define ATTUNE_CLI_MASK_PICTURE_H
 
@@ -26,10 +28,11 @@ typedef struct MaskPicture {
 enum { PICTURE_MOST_ROWS = 1 << 22 };
 
 /* rows, keys: M and N, at most PICTURE_MOST_ROWS; largest_tile: rows of the largest block of either side. */
-MaskPicture *mask_picture_create(Arena *arena, MaskSurvey *survey, int64_t b, int64_t h, int64_t rows, int64_t keys,
-                                 int64_t largest_tile);
+MaskPicture *mask_picture_create(Arena *arena, MaskSurvey *survey, int64_t b, int64_t h, int64_t rows,
+                                 int64_t keys, int64_t largest_tile);
 /* By the ending of `path`: .svg or .png. False with the reason in `why`. */
-bool mask_picture_write(Arena *arena, const MaskPicture *picture, const char *path, char *why, size_t why_size);
+bool mask_picture_write(Arena *arena, const MaskPicture *picture, const char *path, char *why,
+                        size_t why_size);
 /* One character a tile, or a group of tiles when there are more than `columns`. */
 void mask_picture_text(const MaskPicture *picture, FILE *out, int64_t columns, bool color);
 
@@ -38,7 +41,16 @@ bool mask_picture_svg(const MaskPicture *picture, FILE *out);
 bool mask_picture_png(Arena *arena, const MaskPicture *picture, FILE *out, char *why, size_t why_size);
 
 /* Colours, shared by both forms: red, green, blue. */
-typedef enum PictureInk { INK_PAPER, INK_EMPTY, INK_PARTIAL, INK_VISIBLE, INK_FULL, INK_GRID, INK_TEXT, INK_COUNT } PictureInk;
+typedef enum PictureInk {
+    INK_PAPER,
+    INK_EMPTY,
+    INK_PARTIAL,
+    INK_VISIBLE,
+    INK_FULL,
+    INK_GRID,
+    INK_TEXT,
+    INK_COUNT
+} PictureInk;
 extern const uint8_t picture_inks[INK_COUNT][3];
 
 #endif

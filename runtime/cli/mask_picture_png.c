@@ -1,4 +1,5 @@
-/* The picture as PNG: one sample a pixel, grid lines where tiles are wide enough, the caption in small letters. */
+/* The picture as PNG: one sample a pixel, grid lines where tiles are wide enough, the caption in small
+ * letters. */
 #include <ctype.h>
 #include <png.h>
 #include <stdlib.h>
@@ -65,8 +66,10 @@ static PictureInk pair_ink(const MaskPicture *picture, TileClass class, int64_t 
         return INK_EMPTY;
     if (class == TILE_CLASS_FULL)
         return INK_FULL;
-    return mask_survey_pair(picture->survey, picture->b, picture->h, picture->queries.row[y], picture->keys.row[x])
-               ? INK_VISIBLE : INK_PARTIAL;
+    return mask_survey_pair(picture->survey, picture->b, picture->h, picture->queries.row[y],
+                            picture->keys.row[x])
+               ? INK_VISIBLE
+               : INK_PARTIAL;
 }
 
 static void put_pairs(const MaskPicture *picture, Image *image, int width, int height, uint8_t *classes)
@@ -80,7 +83,8 @@ static void put_pairs(const MaskPicture *picture, Image *image, int width, int h
             if (m != known) /* classes of this row of tiles, by pixel */
                 classes[px] = px > 0 && keys->tile[x] == keys->tile[(px - 1) * keys->count / width]
                                   ? classes[px - 1]
-                                  : (uint8_t)mask_survey_tile(picture->survey, picture->b, picture->h, m, keys->tile[x]);
+                                  : (uint8_t)mask_survey_tile(picture->survey, picture->b, picture->h, m,
+                                                              keys->tile[x]);
             put_pixel(image, MARGIN + px, MARGIN + py, pair_ink(picture, (TileClass)classes[px], y, x));
         }
         known = m;
@@ -102,7 +106,8 @@ bool mask_picture_png(Arena *arena, const MaskPicture *picture, FILE *out, char 
 {
     int64_t rows = picture->queries.count, keys = picture->keys.count, longest = rows > keys ? rows : keys;
     int width = side_pixels(keys, longest), height = side_pixels(rows, longest);
-    int text = 4 * LETTER * (int)strlen(picture->caption[0]), second = 4 * LETTER * (int)strlen(picture->caption[1]);
+    int text = 4 * LETTER * (int)strlen(picture->caption[0]),
+        second = 4 * LETTER * (int)strlen(picture->caption[1]);
     text = text > second ? text : second;
     Image image = {(width > text ? width : text) + 2 * MARGIN, height + 3 * MARGIN + 2 * LINE, NULL};
     size_t size = 3 * (size_t)image.width * (size_t)image.height;

@@ -1,4 +1,5 @@
-/* The picture as SVG: a rectangle for every run of tiles of one class, a path of runs of visible pairs, grid lines. */
+/* The picture as SVG: a rectangle for every run of tiles of one class, a path of runs of visible pairs, grid
+ * lines. */
 #include "runtime/cli/mask_picture.h"
 
 enum { SIDE_LONGEST = 480, MARGIN = 12, LINE = 18, MOST_RUNS = 60000, MOST_PAIRS = 1 << 21 };
@@ -10,8 +11,8 @@ static void put_ink(FILE *out, PictureInk ink)
 
 static void put_rectangle(FILE *out, PictureInk ink, int64_t x, int64_t y, int64_t width, int64_t height)
 {
-    fprintf(out, "<rect x=\"%lld\" y=\"%lld\" width=\"%lld\" height=\"%lld\" fill=\"", (long long)x, (long long)y,
-            (long long)width, (long long)height);
+    fprintf(out, "<rect x=\"%lld\" y=\"%lld\" width=\"%lld\" height=\"%lld\" fill=\"", (long long)x,
+            (long long)y, (long long)width, (long long)height);
     put_ink(out, ink);
     fputs("\"/>\n", out);
 }
@@ -34,8 +35,8 @@ static void put_tiles(const MaskPicture *picture, FILE *out, double *partial_pai
                 end++;
             int64_t width = keys->begin[end] - keys->begin[n];
             if (class != TILE_CLASS_EMPTY)
-                put_rectangle(out, class == TILE_CLASS_FULL ? INK_FULL : INK_PARTIAL, keys->begin[n], rows->begin[m],
-                              width, height);
+                put_rectangle(out, class == TILE_CLASS_FULL ? INK_FULL : INK_PARTIAL, keys->begin[n],
+                              rows->begin[m], width, height);
             if (class == TILE_CLASS_PARTIAL)
                 *partial_pairs += (double)width * (double)height;
             n = end;
@@ -109,8 +110,11 @@ static void put_text(FILE *out, double x, double y, const char *text)
 
 static void put_legend(FILE *out, double y)
 {
-    static const struct { PictureInk ink; const char *name; } entries[] = {
-        {INK_FULL, "full tile"}, {INK_PARTIAL, "partial tile"}, {INK_VISIBLE, "visible pair in it"}, {INK_EMPTY, "empty tile"}};
+    static const struct { PictureInk ink; const char *name;
+    } entries[] = {{INK_FULL, "full tile"},
+                   {INK_PARTIAL, "partial tile"},
+                   {INK_VISIBLE, "visible pair in it"},
+                   {INK_EMPTY, "empty tile"}};
     double x = MARGIN;
     for (int k = 0; k < 4; k++) {
         put_rectangle(out, entries[k].ink, (int64_t)x, (int64_t)y - 10, 12, 12);
@@ -124,10 +128,14 @@ bool mask_picture_svg(const MaskPicture *picture, FILE *out)
     const PictureSide *rows = &picture->queries, *keys = &picture->keys;
     int64_t longest = rows->count > keys->count ? rows->count : keys->count;
     double scale = longest > 0 ? (double)SIDE_LONGEST / (double)longest : 1;
-    double height = (double)rows->count * scale + MARGIN, width = SIDE_LONGEST + 2 * MARGIN, partial_pairs = 0;
+    double height = (double)rows->count * scale + MARGIN, width = SIDE_LONGEST + 2 * MARGIN,
+           partial_pairs = 0;
     double whole = height + 3.5 * LINE + MARGIN;
-    fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\">\n"
-                 "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n<g transform=\"translate(%d %d) scale(%.9g)\">\n",
+    fprintf(out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f "
+            "%.0f\">\n"
+            "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n<g transform=\"translate(%d %d) "
+            "scale(%.9g)\">\n",
             width, whole, width, whole, MARGIN, MARGIN, scale);
     put_rectangle(out, INK_EMPTY, 0, 0, keys->count, rows->count);
     put_tiles(picture, out, &partial_pairs);

@@ -1,4 +1,5 @@
-/* Opening one attention at one shape. Tile sizes are those that the compiler would take, unless --block says others. */
+/* Opening one attention at one shape. Tile sizes are those that the compiler would take, unless --block says
+ * others. */
 #include "runtime/cli/mask_view.h"
 
 #include <stdlib.h>
@@ -15,7 +16,8 @@ static int read_blocks(MaskView *view, const char *text)
         if (m < 1 || n < 1 || m > 1 << 16 || n > 1 << 16 || *end != (last ? '\0' : ','))
             return usage_error(NULL, "--block: '%s' is not %s, with sizes from 1 to 65536",
                                option_value(view->arguments, OPTION_BLOCK, ""),
-                               view->spec->rank == 1 ? "ROWSxKEYS" : "one ROWSxKEYS for every axis, as 8x8,8x8");
+                               view->spec->rank == 1 ? "ROWSxKEYS"
+                                                     : "one ROWSxKEYS for every axis, as 8x8,8x8");
         view->block_m[a] = m;
         view->block_n[a] = n;
         text = end + !last;
@@ -29,7 +31,8 @@ static int choose_blocks(MaskView *view)
     if (!target_parse(view->reader.diag, target, &view->target))
         return EXIT_WRONG;
     const AttuneSizes *sizes = &view->data.shape.sizes;
-    target_tiles(&view->target, view->elem, sizes->d, sizes->e, view->spec->rank, view->block_m, view->block_n);
+    target_tiles(&view->target, view->elem, sizes->d, sizes->e, view->spec->rank, view->block_m,
+                 view->block_n);
     static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"},
                                                        {"block_n", "block_n1", "block_n2"}};
     for (int k = 0; k < view->spec->schedule_count; k++)
@@ -71,7 +74,8 @@ static int view_all(MaskView *view, int (*body)(MaskView *view))
     if (status != EXIT_DONE)
         return status;
     launch_data_problem(&view->data, &view->problem);
-    view->survey = mask_survey_create(view->reader.arena, view->spec, &view->problem, view->block_m, view->block_n);
+    view->survey =
+        mask_survey_create(view->reader.arena, view->spec, &view->problem, view->block_m, view->block_n);
     return body(view);
 }
 

@@ -1,6 +1,6 @@
-/* Reading and writing .npy: six magic bytes, a version, the length of a header, the header (a Python dict in text with
- * descr, fortran_order, shape), then the elements. Nothing in a file is trusted: lengths are checked before use, and
- * memory is taken only as bytes arrive. */
+/* Reading and writing .npy: six magic bytes, a version, the length of a header, the header (a Python dict in
+ * text with descr, fortran_order, shape), then the elements. Nothing in a file is trusted: lengths are
+ * checked before use, and memory is taken only as bytes arrive. */
 #include "runtime/cli/npy.h"
 
 #include <ctype.h>
@@ -18,7 +18,8 @@ typedef struct Complaint {
     size_t size;
 } Complaint;
 
-static bool complain(const Complaint *complaint, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool complain(const Complaint *complaint, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 static bool complain(const Complaint *complaint, const char *format, ...)
 {
     int length = snprintf(complaint->text, complaint->size, "%s: ", complaint->name);
@@ -31,7 +32,7 @@ static bool complain(const Complaint *complaint, const char *format, ...)
     return false;
 }
 
-/* The header -------------------------------------------------------------------------------------------------- */
+/* The header --------------------------------------------------------------------------------------------- */
 
 typedef struct Header {
     char descr[16];
@@ -104,7 +105,8 @@ static bool scan_shape(Scan *scan, Header *header)
             return complain(scan->complaint, "the header is malformed: expected a size in the shape");
         int64_t size = 0;
         for (; scan->at < scan->end && isdigit((unsigned char)*scan->at); scan->at++)
-            if (__builtin_mul_overflow(size, 10, &size) || __builtin_add_overflow(size, *scan->at - '0', &size))
+            if (__builtin_mul_overflow(size, 10, &size) ||
+                __builtin_add_overflow(size, *scan->at - '0', &size))
                 return complain(scan->complaint, "a size in the shape is too large");
         if (scan->at < scan->end && *scan->at == 'L') /* as Python 2 wrote them */
             scan->at++;
@@ -161,7 +163,7 @@ static bool header_parse(const Complaint *complaint, const char *text, size_t le
     return true;
 }
 
-/* Elements ----------------------------------------------------------------------------------------------------- */
+/* Elements ----------------------------------------------------------------------------------------------- */
 
 /* How elements are stored in the file, and what they become. */
 typedef struct Storage {
@@ -171,9 +173,9 @@ typedef struct Storage {
 } Storage;
 
 static const Storage storages[] = {
-    {"f4", 4, ATTUNE_F32}, {"f2", 2, ATTUNE_F16}, {"V2", 2, ATTUNE_BF16}, {"f8", 8, ATTUNE_F32}, {"i4", 4, ATTUNE_I32},
-    {"i8", 8, ATTUNE_I64}, {"b1", 1, ATTUNE_BOOL}, {"i1", 1, ATTUNE_I32}, {"u1", 1, ATTUNE_I32},
-    {"i2", 2, ATTUNE_I32}, {"u2", 2, ATTUNE_I32}, {"u4", 4, ATTUNE_I64},
+    {"f4", 4, ATTUNE_F32}, {"f2", 2, ATTUNE_F16}, {"V2", 2, ATTUNE_BF16}, {"f8", 8, ATTUNE_F32},
+    {"i4", 4, ATTUNE_I32}, {"i8", 8, ATTUNE_I64}, {"b1", 1, ATTUNE_BOOL}, {"i1", 1, ATTUNE_I32},
+    {"u1", 1, ATTUNE_I32}, {"i2", 2, ATTUNE_I32}, {"u2", 2, ATTUNE_I32},  {"u4", 4, ATTUNE_I64},
 };
 enum { STORAGE_COUNT = sizeof storages / sizeof storages[0] };
 
@@ -184,7 +186,8 @@ static const Storage *storage_find(const Complaint *complaint, const char *descr
         for (int k = 0; k < STORAGE_COUNT; k++)
             if (strcmp(descr + 1, storages[k].code) == 0)
                 return &storages[k];
-    complain(complaint, "elements of type '%s' are not supported (f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 b1 and V2 for bf16 are)",
+    complain(complaint,
+             "elements of type '%s' are not supported (f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 b1 and V2 for bf16 are)",
              descr);
     return NULL;
 }
@@ -264,10 +267,12 @@ static bool count_elements(const Header *header, int element_size, int64_t *coun
         *count = *bytes = 0;
         return true;
     }
-    return !overflow && !__builtin_mul_overflow(*count, 8, bytes) && !__builtin_mul_overflow(*count, element_size, bytes);
+    return !overflow && !__builtin_mul_overflow(*count, 8, bytes) &&
+           !__builtin_mul_overflow(*count, element_size, bytes);
 }
 
-bool npy_parse(const char *name, const unsigned char *bytes, size_t size, NpyArray *array, char *why, size_t why_size)
+bool npy_parse(const char *name, const unsigned char *bytes, size_t size, NpyArray *array, char *why,
+               size_t why_size)
 {
     Complaint complaint = {name, why, why_size};
     memset(array, 0, sizeof *array);
@@ -306,7 +311,7 @@ bool npy_parse(const char *name, const unsigned char *bytes, size_t size, NpyArr
     return elements_read(&complaint, storage, swapped, header.fortran, bytes + begin + length, array);
 }
 
-/* Files ---------------------------------------------------------------------------------------------------------- */
+/* Files -------------------------------------------------------------------------------------------------- */
 
 static unsigned char *read_all(const Complaint *complaint, FILE *in, size_t *size)
 {
@@ -378,8 +383,8 @@ static int header_write(char *text, size_t size, const char *descr, int ndim, co
     return length;
 }
 
-bool npy_write(const char *path, AttuneDtype dtype, int ndim, const int64_t *shape, const void *data, char *why,
-               size_t why_size)
+bool npy_write(const char *path, AttuneDtype dtype, int ndim, const int64_t *shape, const void *data,
+               char *why, size_t why_size)
 {
     Complaint complaint = {path, why, why_size};
     const char *descr = descr_of(dtype);

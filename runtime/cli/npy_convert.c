@@ -2,7 +2,10 @@
 #include "compiler/tile/tile_memory.h"
 #include "runtime/cli/npy.h"
 
-static bool is_float(AttuneDtype dtype) { return dtype == ATTUNE_F32 || dtype == ATTUNE_BF16 || dtype == ATTUNE_F16; }
+static bool is_float(AttuneDtype dtype)
+{
+    return dtype == ATTUNE_F32 || dtype == ATTUNE_BF16 || dtype == ATTUNE_F16;
+}
 
 static float float_at(const void *data, AttuneDtype dtype, int64_t k)
 {

@@ -1,5 +1,5 @@
-/* The one option table, and the parse of a command line against it. Help, the manual page and the completion are
- * printed from the same rows (help.c). */
+/* The one option table, and the parse of a command line against it. Help, the manual page and the completion
+ * are printed from the same rows (help.c). */
 #include "runtime/cli/command.h"
 
 #include <errno.h>
@@ -18,8 +18,10 @@ const OptionRow option_rows[OPTION_COUNT] = {
      "element type of q, k, v, o: f32 (default), bf16, f16"},
     {OPTION_TARGET, "target", 't', "TARGET", COMMAND_RUN | COMMAND_BUILD | COMMAND_EXPLAIN,
      "cpu (default), cpu:x86-64-v3, cpu:x86-64-v4, cpu:aarch64, interp, cuda (cuda:sm_90a), ptx"},
-    {OPTION_NAME, "attention", 'a', "NAME", SPEC_COMMANDS, "which attention of the file; needed when it has several"},
-    {OPTION_SET, "set", 'S', "NAME=VALUE", SPEC_COMMANDS, "value of a param or a schedule key; may be repeated"},
+    {OPTION_NAME, "attention", 'a', "NAME", SPEC_COMMANDS,
+     "which attention of the file; needed when it has several"},
+    {OPTION_SET, "set", 'S', "NAME=VALUE", SPEC_COMMANDS,
+     "value of a param or a schedule key; may be repeated"},
     {OPTION_INCLUDE, "include", 'I', "DIR", SPEC_COMMANDS,
      "where imports are searched, after the importing file's own directory; may be repeated"},
     {OPTION_OUTPUT, "output", 'o', "PATH", COMMAND_RUN | COMMAND_BUILD | COMMAND_FMT,
@@ -29,15 +31,18 @@ const OptionRow option_rows[OPTION_COUNT] = {
     {OPTION_V, "v", 0, "FILE", COMMAND_RUN, "values as .npy, [B, G, N, E]"},
     {OPTION_INPUT, "input", 'i', "NAME=FILE", COMMAND_RUN | COMMAND_SHOW | COMMAND_EXPLAIN,
      "an input of the spec as .npy; may be repeated"},
-    {OPTION_RETURN, "return", 'r', "NAME=FILE", COMMAND_RUN, "writes a returned row statistic, as lse=lse.npy"},
+    {OPTION_RETURN, "return", 'r', "NAME=FILE", COMMAND_RUN,
+     "writes a returned row statistic, as lse=lse.npy"},
     {OPTION_LAYOUT, "layout", 0, "LAYOUT", COMMAND_RUN, "of the files: BHMD (default) or BMHD"},
     {OPTION_ALIGN, "align", 0, "CORNER", SHAPED,
      "top-left (default): query 0 is at key 0; bottom-right: the last query is at the last key"},
     {OPTION_OFFSET, "offset", 0, "N", SHAPED, "position of query row 0"},
-    {OPTION_SEED, "seed", 0, "N", COMMAND_RUN | COMMAND_SHOW | COMMAND_EXPLAIN, "of the random data (default 1)"},
+    {OPTION_SEED, "seed", 0, "N", COMMAND_RUN | COMMAND_SHOW | COMMAND_EXPLAIN,
+     "of the random data (default 1)"},
     {OPTION_CHECK, "check", 'c', NULL, COMMAND_RUN,
      "compares with the double-precision reference; exit status 1 when past the limits"},
-    {OPTION_ROWS, "rows", 0, "N", COMMAND_RUN, "--check looks at every N-th query row (default: as many as a second allows)"},
+    {OPTION_ROWS, "rows", 0, "N", COMMAND_RUN,
+     "--check looks at every N-th query row (default: as many as a second allows)"},
     {OPTION_BENCH, "bench", 'b', NULL, COMMAND_RUN, "times the launch: median, GFLOP/s, visited key tiles"},
     {OPTION_SECONDS, "seconds", 0, "N", COMMAND_RUN, "for how long --bench repeats the launch (default 2)"},
     {OPTION_THREADS, "threads", 'j', "N", COMMAND_RUN, "CPU threads (default: $ATTUNE_THREADS, else all)"},
@@ -49,8 +54,10 @@ const OptionRow option_rows[OPTION_COUNT] = {
     {OPTION_BATCH, "batch", 0, "N", COMMAND_SHOW, "the batch entry that is shown (default 0)"},
     {OPTION_BLOCK, "block", 0, "MxN", COMMAND_SHOW | COMMAND_EXPLAIN,
      "tile sizes of queries and keys, as 64x64 or, for grids, 8x8,8x8; default: the compiler's"},
-    {OPTION_SYMBOL, "symbol", 0, "NAME", COMMAND_BUILD, "prefix of the symbols (default: the attention's name)"},
-    {OPTION_KEEP, "keep", 0, "BYTES", COMMAND_CACHE, "clear: leave this much of what was used last, as 512M or 1G"},
+    {OPTION_SYMBOL, "symbol", 0, "NAME", COMMAND_BUILD,
+     "prefix of the symbols (default: the attention's name)"},
+    {OPTION_KEEP, "keep", 0, "BYTES", COMMAND_CACHE,
+     "clear: leave this much of what was used last, as 512M or 1G"},
     {OPTION_IN_PLACE, "in-place", 0, NULL, COMMAND_FMT, "writes the formatted text back to each file"},
     {OPTION_COLOR, "color", 0, "WHEN", EVERY, "auto (default), always, never; NO_COLOR is respected"},
     {OPTION_DIAGNOSTICS, "diagnostics", 0, "FORM", EVERY, "messages as text (default) or json"},
@@ -75,8 +82,8 @@ bool option_int(const Arguments *arguments, OptionId id, int64_t low, int64_t hi
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno == ERANGE || number < low || number > high) {
-        failure("--%s: '%s' is not a whole number from %lld to %lld", option_rows[id].name, text, (long long)low,
-                (long long)high);
+        failure("--%s: '%s' is not a whole number from %lld to %lld", option_rows[id].name, text,
+                (long long)low, (long long)high);
         return false;
     }
     *value = number;
@@ -102,7 +109,8 @@ static void make_tables(const Command *command, struct option *longs, char *lett
         const OptionRow *row = &option_rows[k];
         if (!(row->commands & command->bit))
             continue;
-        longs[count++] = (struct option){row->name, row->argument ? required_argument : no_argument, NULL, 256 + k};
+        longs[count++] =
+            (struct option){row->name, row->argument ? required_argument : no_argument, NULL, 256 + k};
         if (!row->letter)
             continue;
         letters[length++] = row->letter;

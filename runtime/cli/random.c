@@ -1,5 +1,5 @@
-/* Random numbers: a counter in steps of the golden ratio, each value mixed by multiplications and shifts; normal ones
- * by Box and Muller's transform. */
+/* Random numbers: a counter in steps of the golden ratio, each value mixed by multiplications and shifts;
+ * normal ones by Box and Muller's transform. */
 #include "runtime/cli/random.h"
 
 #include <math.h>

@@ -7,7 +7,8 @@
 
 static int wrong(const char *text)
 {
-    return usage_error(NULL, "--shape: '%s' is not NAME=SIZE, with sizes from 0 to 2^40 such as 128 or 48x64", text);
+    return usage_error(NULL, "--shape: '%s' is not NAME=SIZE, with sizes from 0 to 2^40 such as 128 or 48x64",
+                       text);
 }
 
 /* Reads SIZE or SIZExSIZE..., gives the number of axes; 0: malformed. */
@@ -40,7 +41,8 @@ static bool product(const int64_t *sizes, int count, int64_t *result)
     return true;
 }
 
-static bool read_axes(const int64_t *sizes, int count, int64_t *all, int64_t axes[ATTUNE_MAX_RANK], int32_t *rank)
+static bool read_axes(const int64_t *sizes, int count, int64_t *all, int64_t axes[ATTUNE_MAX_RANK],
+                      int32_t *rank)
 {
     if (!product(sizes, count, all))
         return false;
@@ -70,8 +72,9 @@ static int read_entry(Shape *shape, char *entry)
     int64_t *slot = name == 'B' ? &all->b : name == 'H' ? &all->h : name == 'G' ? &all->g
                   : name == 'D' ? &all->d : name == 'E' ? &all->e : NULL;
     if (!slot)
-        return usage_error(NULL, "--shape: '%.*s' is none of B H G M N D E (extents of inputs are given as --set NAME=SIZE)",
-                           (int)length, entry);
+        return usage_error(
+            NULL, "--shape: '%.*s' is none of B H G M N D E (extents of inputs are given as --set NAME=SIZE)",
+            (int)length, entry);
     *slot = sizes[0];
     if (sizes[0] == 0 && name != 'B' && name != 'H')
         return usage_error(NULL, "--shape: %c must be at least 1", name);
@@ -102,11 +105,13 @@ int shape_read(const Arguments *arguments, Shape *shape)
     shape->offset_given = option_given(arguments, OPTION_OFFSET);
     if (shape->offset_given && shape->align == ATTUNE_ALIGN_BOTTOM_RIGHT)
         return usage_error(NULL, "--offset and --align=bottom-right exclude each other");
-    return option_int(arguments, OPTION_OFFSET, -(1 << 30), 1 << 30, &shape->sizes.offset) ? EXIT_DONE : EXIT_USAGE;
+    return option_int(arguments, OPTION_OFFSET, -(1 << 30), 1 << 30, &shape->sizes.offset) ? EXIT_DONE
+                                                                                           : EXIT_USAGE;
 }
 
 /* One of M, N: rank 1 has no axes, a grid needs all of them. */
-static int complete_axes(const char *name, const Spec *spec, int32_t given, int64_t all, int64_t axes[ATTUNE_MAX_RANK])
+static int complete_axes(const char *name, const Spec *spec, int32_t given, int64_t all,
+                         int64_t axes[ATTUNE_MAX_RANK])
 {
     if (spec->rank == 1) {
         if (given > 1)
@@ -116,8 +121,8 @@ static int complete_axes(const char *name, const Spec *spec, int32_t given, int6
     }
     if (given == spec->rank)
         return EXIT_DONE;
-    return usage_error(NULL, "--shape: %s is over %d axes: give them as %s=%s (their product is %lld)", spec->name,
-                       spec->rank, name, spec->rank == 2 ? "48x64" : "8x16x16", (long long)all);
+    return usage_error(NULL, "--shape: %s is over %d axes: give them as %s=%s (their product is %lld)",
+                       spec->name, spec->rank, name, spec->rank == 2 ? "48x64" : "8x16x16", (long long)all);
 }
 
 int shape_complete(Shape *shape, const Spec *spec)
@@ -143,11 +148,12 @@ int shape_complete(Shape *shape, const Spec *spec)
     all->d = all->d ? all->d : 64;
     all->e = all->e ? all->e : all->d;
     if (all->h % all->g != 0)
-        return usage_error(NULL, "--shape: H=%lld query heads cannot share G=%lld key heads: H must be a multiple of G",
-                           (long long)all->h, (long long)all->g);
+        return usage_error(
+            NULL, "--shape: H=%lld query heads cannot share G=%lld key heads: H must be a multiple of G",
+            (long long)all->h, (long long)all->g);
     if (spec->rank > 1 && (shape->offset_given || shape->align != ATTUNE_ALIGN_OFFSET))
-        return usage_error(NULL, "--offset and --align are for attentions over one axis; %s is over %d", spec->name,
-                           spec->rank);
+        return usage_error(NULL, "--offset and --align are for attentions over one axis; %s is over %d",
+                           spec->name, spec->rank);
     if (shape->align == ATTUNE_ALIGN_BOTTOM_RIGHT)
         all->offset = all->n - all->m;
     int status = complete_axes("M", spec, shape->m_rank, all->m, all->m_axis);

@@ -16,8 +16,8 @@ typedef struct Shape {
 
 /* Reads --shape, --align, --offset; a status after saying what is wrong. */
 int shape_read(const Arguments *arguments, Shape *shape);
-/* Fills what is left out (B 1, H 1, G as H, M 1024 or 32x32, N as M, D 64, E as D) and checks the axes against the
- * attention's rank. */
+/* Fills what is left out (B 1, H 1, G as H, M 1024 or 32x32, N as M, D 64, E as D) and checks the axes
+ * against the attention's rank. */
 int shape_complete(Shape *shape, const Spec *spec);
 /* "B=1 H=8 G=8 M=48x64 N=48x64 D=64 E=64" */
 void shape_print(FILE *out, const Shape *shape, int rank);

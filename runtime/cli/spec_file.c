@@ -47,7 +47,8 @@ static bool read_settings(SpecReader *reader)
             usage_error(NULL, "--set: '%s' is not NAME=VALUE", text);
             return false;
         }
-        reader->settings[k] = (SpecSetting){arena_strndup(reader->arena, text, (size_t)(equals - text)), equals + 1};
+        reader->settings[k] =
+            (SpecSetting){arena_strndup(reader->arena, text, (size_t)(equals - text)), equals + 1};
     }
     reader->setting_count = count;
     return true;
@@ -99,7 +100,8 @@ static void drop_warnings(Diag *diag)
 int spec_reader_report(SpecReader *reader)
 {
     Diag *diag = reader->diag;
-    int status = diag->errors > 0 || (diag->warnings_are_errors && diag->warnings > 0) ? EXIT_WRONG : EXIT_DONE;
+    int status =
+        diag->errors > 0 || (diag->warnings_are_errors && diag->warnings > 0) ? EXIT_WRONG : EXIT_DONE;
     if (reader->reported)
         return status;
     reader->reported = true;
@@ -149,8 +151,9 @@ bool spec_file_read(SpecReader *reader, const char *path, SpecFile *file)
 
 Spec *spec_file_check(SpecReader *reader, const SpecFile *file)
 {
-    return check_spec(reader->arena, reader->diag, file->ast, option_value(reader->arguments, OPTION_NAME, NULL),
-                      reader->settings, reader->setting_count);
+    return check_spec(reader->arena, reader->diag, file->ast,
+                      option_value(reader->arguments, OPTION_NAME, NULL), reader->settings,
+                      reader->setting_count);
 }
 
 AttuneSpec *spec_file_public(SpecReader *reader, const SpecFile *file)

@@ -27,7 +27,8 @@ typedef struct SpecReader {
     bool reported;
 } SpecReader;
 
-/* EXIT_DONE, or another status after saying why. The caller arms reader->arena for what it allocates itself. */
+/* EXIT_DONE, or another status after saying why. The caller arms reader->arena for what it allocates itself.
+ */
 int spec_reader_open(SpecReader *reader, const Arguments *arguments);
 /* Prints the messages unless that was done; EXIT_WRONG when there are errors (or warnings, with -W). */
 int spec_reader_report(SpecReader *reader);

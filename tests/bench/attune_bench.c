@@ -1,7 +1,8 @@
 /* The benchmark program: everything that docs/benchmarks shows, measured in one run, printed as Markdown.
  *
  *     attune_bench [--quick]
- *     attune_bench --memory N      a child of the above: one launch of this length, then its own peak memory */
+ *     attune_bench --memory N      a child of the above: one launch of this length, then its own peak memory
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@
 
 static const char full_text[] = "attention full { score s * scale }";
 static const char causal_text[] = "attention causal { mask j <= i }";
-static const char window_text[] = "attention window { param window: int = 512  mask j <= i and i - j < window }";
+static const char window_text[] =
+    "attention window { param window: int = 512  mask j <= i and i - j < window }";
 
 static double seconds = 2; /* for every measurement */
 
@@ -42,9 +44,10 @@ static void *allocate(size_t size)
     return memory;
 }
 
-/* The yardstick ---------------------------------------------------------------------------------------------------- */
+/* The yardstick ------------------------------------------------------------------------------------------ */
 
-/* GFLOP/s of OpenBLAS in one n x n x n product, the median of runs for about `budget` seconds; 0 without it. */
+/* GFLOP/s of OpenBLAS in one n x n x n product, the median of runs for about `budget` seconds; 0 without it.
+ */
 static double gemm_rate(int n, int threads, double budget)
 {
 #if HAVE_OPENBLAS
@@ -85,7 +88,7 @@ static double gemm_rate(int n, int threads, double budget)
 #endif
 }
 
-/* Cases ------------------------------------------------------------------------------------------------------------ */
+/* Cases -------------------------------------------------------------------------------------------------- */
 
 typedef struct Operands {
     int64_t q_shape[4], k_shape[4];
@@ -160,7 +163,8 @@ static void dense(AttuneContext *context, int64_t h, int64_t n)
         {"full", full_text, false}, {"causal", causal_text, true}};
     static const AttuneDtype types[] = {ATTUNE_F32, ATTUNE_BF16};
     printf("\n## Attention, B=1 H=%lld N=%lld\n\n"
-           "| case | median ms | fastest ms | GFLOP/s | sgemm beside it | share of sgemm |\n|---|---|---|---|---|---|\n",
+           "| case | median ms | fastest ms | GFLOP/s | sgemm beside it | share of sgemm "
+           "|\n|---|---|---|---|---|---|\n",
            (long long)h, (long long)n);
     int threads = attune_context_threads(context);
     for (int t = 0; t < 2; t++)
@@ -172,10 +176,12 @@ static void dense(AttuneContext *context, int64_t h, int64_t n)
                 double yardstick = gemm_rate(2048, threads, seconds / 4);
                 BenchTimes times;
                 double median = median_of(kernel, &launch, &times);
-                double pairs = (double)h * (masks[m].causal ? (double)n * (double)(n + 1) / 2 : (double)n * (double)n);
+                double pairs =
+                    (double)h * (masks[m].causal ? (double)n * (double)(n + 1) / 2 : (double)n * (double)n);
                 double rate = bench_operations(pairs, d, d) / median * 1e-9;
-                printf("| %s D=%lld %s | %.1f | %.1f | %.1f | %.1f | %.2f |\n", attune_dtype_name(types[t]), (long long)d,
-                       masks[m].name, median * 1e3, times.least * 1e3, rate, yardstick, yardstick > 0 ? rate / yardstick : 0);
+                printf("| %s D=%lld %s | %.1f | %.1f | %.1f | %.1f | %.2f |\n", attune_dtype_name(types[t]),
+                       (long long)d, masks[m].name, median * 1e3, times.least * 1e3, rate, yardstick,
+                       yardstick > 0 ? rate / yardstick : 0);
                 fflush(stdout);
                 attune_kernel_destroy(kernel);
             }
@@ -202,7 +208,8 @@ static void windows(AttuneContext *context, int64_t n)
     enum { D = 64 };
     static const int64_t widths[] = {128, 256, 512, 1024, 2048, 4096, 0};
     Operands x = operands_make(1, n, D, ATTUNE_F32);
-    AttuneKernel *kernel = kernel_of(context, window_text, ATTUNE_F32, D), *whole = kernel_of(context, full_text, ATTUNE_F32, D);
+    AttuneKernel *kernel = kernel_of(context, window_text, ATTUNE_F32, D),
+                 *whole = kernel_of(context, full_text, ATTUNE_F32, D);
     AttuneKernelInfo info;
     attune_kernel_info(kernel, &info);
     AttuneLaunch plain = launch_of(&x, NULL, 0);
@@ -210,15 +217,18 @@ static void windows(AttuneContext *context, int64_t n)
     double all = median_of(whole, &plain, &times);
     double tiles = ceil((double)n / (double)info.block_m[0]) * ceil((double)n / (double)info.block_n[0]);
     printf("\n## Causal windows, f32 B=1 H=1 N=%lld D=%d, tiles %lld x %lld\n\n"
-           "| window | median ms | of the dense time | visited tiles | of all tiles | us a tile |\n|---|---|---|---|---|---|\n"
+           "| window | median ms | of the dense time | visited tiles | of all tiles | us a tile "
+           "|\n|---|---|---|---|---|---|\n"
            "| none (dense) | %.1f | 1 | %.0f | 1 | %.2f |\n",
-           (long long)n, D, (long long)info.block_m[0], (long long)info.block_n[0], all * 1e3, tiles, all * 1e6 / tiles);
+           (long long)n, D, (long long)info.block_m[0], (long long)info.block_n[0], all * 1e3, tiles,
+           all * 1e6 / tiles);
     for (int k = 0; widths[k] && widths[k] < n; k++) {
         AttuneParam window = attune_param_int("window", widths[k]);
         AttuneLaunch launch = launch_of(&x, &window, 1);
-        double median = median_of(kernel, &launch, &times), visited = visited_tiles(n, widths[k], info.block_m[0], info.block_n[0]);
-        printf("| %lld | %.1f | %.3f | %.0f | %.3f | %.2f |\n", (long long)widths[k], median * 1e3, median / all, visited,
-               visited / tiles, median * 1e6 / visited);
+        double median = median_of(kernel, &launch, &times),
+               visited = visited_tiles(n, widths[k], info.block_m[0], info.block_n[0]);
+        printf("| %lld | %.1f | %.3f | %.0f | %.3f | %.2f |\n", (long long)widths[k], median * 1e3,
+               median / all, visited, visited / tiles, median * 1e6 / visited);
         fflush(stdout);
     }
     attune_kernel_destroy(kernel);
@@ -226,7 +236,7 @@ static void windows(AttuneContext *context, int64_t n)
     operands_free(&x);
 }
 
-/* Compiling -------------------------------------------------------------------------------------------------------- */
+/* Compiling ---------------------------------------------------------------------------------------------- */
 
 static double create_ms(AttuneContext *context, const char *text, AttuneDtype dtype, int64_t d)
 {
@@ -246,15 +256,19 @@ static AttuneContext *context_in(const char *folder)
 
 static void compiling(void)
 {
-    static const struct { const char *name, *text; AttuneDtype dtype; int64_t d; } cases[] = {
-        {"full f32 D=64", full_text, ATTUNE_F32, 64},       {"causal f32 D=64", causal_text, ATTUNE_F32, 64},
-        {"causal f32 D=128", causal_text, ATTUNE_F32, 128}, {"causal bf16 D=128", causal_text, ATTUNE_BF16, 128},
+    static const struct { const char *name, *text; AttuneDtype dtype; int64_t d;
+    } cases[] = {
+        {"full f32 D=64", full_text, ATTUNE_F32, 64},
+        {"causal f32 D=64", causal_text, ATTUNE_F32, 64},
+        {"causal f32 D=128", causal_text, ATTUNE_F32, 128},
+        {"causal bf16 D=128", causal_text, ATTUNE_BF16, 128},
         {"window f32 D=64", window_text, ATTUNE_F32, 64},
     };
     char folder[] = "/tmp/attune_bench_XXXXXX";
     if (!mkdtemp(folder))
         return;
-    printf("\n## Time to a kernel, ms\n\n| kernel | compiled | from disk | from memory |\n|---|---|---|---|\n");
+    printf(
+        "\n## Time to a kernel, ms\n\n| kernel | compiled | from disk | from memory |\n|---|---|---|---|\n");
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         AttuneContext *cold = context_in(folder);
         double compiled = create_ms(cold, cases[k].text, cases[k].dtype, cases[k].d);
@@ -274,7 +288,7 @@ static void compiling(void)
         fprintf(stderr, "attune_bench: %s stays\n", folder);
 }
 
-/* Memory ----------------------------------------------------------------------------------------------------------- */
+/* Memory ------------------------------------------------------------------------------------------------- */
 
 static double status_mib(const char *key)
 {
@@ -289,7 +303,8 @@ static double status_mib(const char *key)
     return kib / 1024;
 }
 
-/* What the child prints: peak before and after the launch. The kernel is compiled before the first reading. */
+/* What the child prints: peak before and after the launch. The kernel is compiled before the first reading.
+ */
 static void memory_child(int64_t n)
 {
     enum { D = 64 };
@@ -315,7 +330,8 @@ static void memory(const char *program)
 {
     static const int lengths[] = {16384, 32768, 65536};
     printf("\n## Peak memory, causal window of 512, f32 B=1 H=1 D=64, MiB\n\n"
-           "| N | q, k, v, o | peak of the process | added by the launch | all scores at once would be |\n|---|---|---|---|---|\n");
+           "| N | q, k, v, o | peak of the process | added by the launch | all scores at once would be "
+           "|\n|---|---|---|---|---|\n");
     fflush(stdout);
     for (int k = 0; k < 3; k++) {
         char line[4400];

@@ -59,8 +59,8 @@ static void run_cases(const Case *cases, size_t count)
         int status = attune(cases[k].arguments);
         bool right = status == cases[k].status && shows(out, cases[k].out) && shows(err, cases[k].err);
         if (!right)
-            fprintf(stderr, "\nattune %s\n  status %d (expected %d)\n  out: %s\n  err: %s\n", cases[k].arguments, status,
-                    cases[k].status, out, err);
+            fprintf(stderr, "\nattune %s\n  status %d (expected %d)\n  out: %s\n  err: %s\n",
+                    cases[k].arguments, status, cases[k].status, out, err);
         CU_ASSERT_TRUE(right);
     }
 }
@@ -95,7 +95,8 @@ static void test_top(void)
     };
     RUN(cases);
     /* The completion is a program for bash; the manual is one for man. */
-    CU_ASSERT_EQUAL(system("command -v bash > /dev/null || exit 0; " ATTUNE_COMMAND " --completion | bash -n"), 0);
+    CU_ASSERT_EQUAL(
+        system("command -v bash > /dev/null || exit 0; " ATTUNE_COMMAND " --completion | bash -n"), 0);
     /* A full disk is reported. */
     CU_ASSERT_EQUAL(WEXITSTATUS(system(ATTUNE_COMMAND " --help > /dev/full 2> /dev/null")), WRONG);
 }
@@ -136,7 +137,8 @@ static void test_run(void)
 {
     static const Case cases[] = {
         {"run causal.attn --shape B=1,H=2,M=70,D=16 --check", DONE, "passed", ""},
-        {"run causal.attn --shape B=2,H=4,G=2,M=33,N=70,D=16,E=24 --align bottom-right --check", DONE, "offset=37", ""},
+        {"run causal.attn --shape B=2,H=4,G=2,M=33,N=70,D=16,E=24 --align bottom-right --check", DONE,
+         "offset=37", ""},
         {"run causal.attn --shape M=40,D=16 --offset 3 --check", DONE, "passed", ""},
         {"run causal.attn --shape M=40,D=16 --target interp --check", DONE, "causal on interp", ""},
         {"run causal.attn --shape M=40,D=16 --dtype bf16 --check", DONE, "a plain run in bf16", ""},
@@ -195,7 +197,8 @@ static void test_files(void)
         {"run lse.attn --shape H=2,M=50,D=16 -o o2.npy", DONE, NULL, ""},
         {"run lse.attn --shape H=2,M=50,D=16 -o o3.npy --seed 2", DONE, NULL, ""},
         /* the output as operands: sizes come from the files */
-        {"run lse.attn --q o1.npy --k o2.npy --v o3.npy -o o4.npy --check", DONE, "H=2 G=2 M=50 N=50 D=16 E=16", ""},
+        {"run lse.attn --q o1.npy --k o2.npy --v o3.npy -o o4.npy --check", DONE,
+         "H=2 G=2 M=50 N=50 D=16 E=16", ""},
         {"run lse.attn --q o1.npy --shape N=70 --check", DONE, "M=50 N=70", ""},
         {"run lse.attn --q o1.npy --dtype bf16 -o half.npy --check", DONE, " bf16", ""},
         {"run lse.attn --q half.npy --check", DONE, " bf16", ""},
@@ -210,8 +213,9 @@ static void test_files(void)
         {"run documents.attn --shape M=3,D=16 --input doc=doc.npy --check", DONE, "passed", ""},
         {"run documents.attn --shape M=9,D=16 --input doc=doc.npy --check", WRONG, NULL, "doc"},
     };
-    static const unsigned char doc[] = "\x93NUMPY\x01\x00\x3a\x00{'descr': '<i8', 'fortran_order': False, 'shape': (1, 3)}  "
-                                       "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0";
+    static const unsigned char doc[] =
+        "\x93NUMPY\x01\x00\x3a\x00{'descr': '<i8', 'fortran_order': False, 'shape': (1, 3)}  "
+        "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0";
     FILE *file = fopen("doc.npy", "wb");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     fwrite(doc, 1, sizeof doc - 1, file);
@@ -241,7 +245,9 @@ static void test_build(void)
         {"build causal.attn --shape D=32 -o no/such/folder", WRONG, "", "no/such/folder"},
     };
     RUN(cases);
-    CU_ASSERT_EQUAL(access("built/causal.o", R_OK) | access("built/causal.h", R_OK) | access("built/causal.json", R_OK), 0);
+    CU_ASSERT_EQUAL(access("built/causal.o", R_OK) | access("built/causal.h", R_OK) |
+                        access("built/causal.json", R_OK),
+                    0);
     CU_ASSERT_EQUAL(access("built/my_kernel.o", R_OK) | access("built/window.h", R_OK), 0);
     CU_ASSERT_EQUAL(system("grep -q 'M, 64\\]' built/plain.h && grep -q 'M, 32\\]' built/causal.h"), 0);
     read_file("built/arm.json", out, sizeof out);
@@ -255,11 +261,13 @@ static void test_build(void)
 static void test_show(void)
 {
     static const Case cases[] = {
-        {"show causal.attn --shape M=256 --block 64x64", DONE, "full 6, partial 4, empty 6 (37.5% of tiles)", ""},
+        {"show causal.attn --shape M=256 --block 64x64", DONE, "full 6, partial 4, empty 6 (37.5% of tiles)",
+         ""},
         {"show causal.attn --shape M=256 --block 64x64", DONE, "##//....\n", ""},
         {"show causal.attn --shape M=256 --block 64x64", DONE, "density 50.20%", ""},
         {"show causal.attn --shape M=256 --block 64x64 --color always", DONE, "\033[34m##", ""},
-        {"show window.attn --shape M=256 --set window=64 --block 64x64", DONE, "full 0, partial 7, empty 9", ""},
+        {"show window.attn --shape M=256 --set window=64 --block 64x64", DONE, "full 0, partial 7, empty 9",
+         ""},
         {"show documents.attn --shape B=2,H=3,M=256 --batch 1 --head 2", DONE, "b=1 h=2", ""},
         {"show grid.attn --shape M=8x8 --block 4x4,4x4", DONE, "M=8x8 N=8x8  tiles 4,4 x 4,4", ""},
         {"show causal.attn --shape M=256 --mask mask.png", DONE, "mask.png", ""},
@@ -290,7 +298,8 @@ static void test_explain(void)
 {
     static const Case cases[] = {
         {"explain causal.attn --shape H=8,M=4096,D=64 --block 64x64", DONE, "2016 full, 64 partial", NULL},
-        {"explain causal.attn --shape M=256,D=64 --block 64x64", DONE, "16: 6 full, 4 partial, 6 empty; 62.50% are visited", ""},
+        {"explain causal.attn --shape M=256,D=64 --block 64x64", DONE,
+         "16: 6 full, 4 partial, 6 empty; 62.50% are visited", ""},
         {"explain causal.attn --shape M=256,D=64 --block 64x64", DONE, "1.60x over a dense mask", ""},
         {"explain causal.attn", DONE, "softmax, online", ""},
         {"explain window.attn --shape M=100000000,D=64", DONE, "about", ""},
@@ -343,7 +352,9 @@ static void test_cache(void)
     };
     RUN(cases);
     CU_ASSERT_EQUAL(attune("run causal.attn --shape M=20,D=16 -q"), DONE);
-    CU_ASSERT_EQUAL(system("for f in $(find own_cache -type f -size +0); do printf x | dd of=$f bs=1 seek=300 conv=notrunc 2> /dev/null; done"), 0);
+    CU_ASSERT_EQUAL(system("for f in $(find own_cache -type f -size +0); do printf x | dd of=$f bs=1 "
+                           "seek=300 conv=notrunc 2> /dev/null; done"),
+                    0);
     CU_ASSERT_EQUAL(attune("cache verify"), WRONG);
     CU_ASSERT_PTR_NOT_NULL(strstr(out, "1 damaged"));
     CU_ASSERT_EQUAL(attune("run causal.attn --shape M=20,D=16 --check"), DONE);
@@ -361,13 +372,15 @@ static int set_up(void)
     unsetenv("NO_COLOR");
     write_text("causal.attn", "attention causal { mask j <= i }\n");
     write_text("lse.attn", "attention lse_back { mask j <= i  return lse }\n");
-    write_text("window.attn", "attention window { param window: int = 64  mask j <= i and i - j < window }\n");
+    write_text("window.attn",
+               "attention window { param window: int = 64  mask j <= i and i - j < window }\n");
     write_text("two.attn", "attention first { mask j <= i }\nattention second { mask i <= j }\n");
     write_text("wrong.attn", "attention wrong {\n    mask jj <= i\n}\n");
     write_text("wrong_syntax.attn", "attention { mask }\n");
     write_text("unused.attn", "attention a { param unused: int = 3  mask j <= i }\n");
     write_text("documents.attn", "attention documents { input doc[b, t]: i32  mask doc[i] == doc[j] }\n");
-    write_text("grid.attn", "attention grid over (y, x) { mask abs(i.y - j.y) <= 2 and abs(i.x - j.x) <= 2 }\n");
+    write_text("grid.attn",
+               "attention grid over (y, x) { mask abs(i.y - j.y) <= 2 and abs(i.x - j.x) <= 2 }\n");
     write_text("sink.attn", "attention sinks { input sink[h]: f32  normalize softmax(sink[h]) }\n");
     write_text("sigmoid.attn", "attention s { score s * scale - log(N)  normalize sigmoid }\n");
     write_text("distance.attn", "attention d { similarity -norm2(q - k)  score s }\n");

@@ -1,5 +1,5 @@
-/* .npy files: round trips of every element type, every storage that is accepted, and malformed ones: a table of kinds,
- * then every truncation and every changed byte of a good file. */
+/* .npy files: round trips of every element type, every storage that is accepted, and malformed ones: a table
+ * of kinds, then every truncation and every changed byte of a good file. */
 #include <CUnit/Basic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +48,8 @@ static bool parse(const Bytes *bytes, NpyArray *array, char *why, size_t why_siz
 
 static void test_round_trips(void)
 {
-    static const AttuneDtype types[] = {ATTUNE_F32, ATTUNE_F16, ATTUNE_BF16, ATTUNE_I32, ATTUNE_I64, ATTUNE_BOOL};
+    static const AttuneDtype types[] = {ATTUNE_F32, ATTUNE_F16, ATTUNE_BF16,
+                                        ATTUNE_I32, ATTUNE_I64, ATTUNE_BOOL};
     static const struct { int ndim; int64_t shape[4]; } shapes[] = {
         {0, {0}}, {1, {5}}, {2, {3, 4}}, {4, {2, 1, 3, 2}}, {3, {2, 0, 4}}, {1, {1}}};
     char path[] = "/tmp/attune_npy_XXXXXX", why[256] = "";
@@ -64,13 +65,15 @@ static void test_round_trips(void)
             size_t size = (size_t)(count * attune_dtype_size(types[t]));
             for (size_t k = 0; k < size; k++)
                 data[k] = (unsigned char)(types[t] == ATTUNE_BOOL ? k % 2 : k * 37 + 11);
-            CU_ASSERT_TRUE_FATAL(npy_write(path, types[t], shapes[s].ndim, shapes[s].shape, data, why, sizeof why));
+            CU_ASSERT_TRUE_FATAL(
+                npy_write(path, types[t], shapes[s].ndim, shapes[s].shape, data, why, sizeof why));
             NpyArray array;
             CU_ASSERT_TRUE_FATAL(npy_read(path, &array, why, sizeof why));
             CU_ASSERT_EQUAL(array.dtype, types[t]);
             CU_ASSERT_EQUAL(array.ndim, shapes[s].ndim);
             CU_ASSERT_EQUAL(array.count, count);
-            CU_ASSERT_EQUAL(memcmp(array.shape, shapes[s].shape, sizeof(int64_t) * (size_t)shapes[s].ndim), 0);
+            CU_ASSERT_EQUAL(memcmp(array.shape, shapes[s].shape, sizeof(int64_t) * (size_t)shapes[s].ndim),
+                            0);
             CU_ASSERT_EQUAL(memcmp(array.data, data, size), 0);
             free(array.data);
         }
@@ -122,16 +125,58 @@ static double number_at(const NpyArray *array, int k)
 static void test_storages(void)
 {
     static const Accepted cases[] = {
-        {"{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", 1, {0, 0, 0, 0, 0, 0, 0xf8, 0xbf}, 8, ATTUNE_F32, {-1.5}, 1},
-        {"{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", 2, {0x3f, 0xc0, 0, 0}, 4, ATTUNE_F32, {1.5}, 1},
-        {"{'descr': '>i8', 'fortran_order': False, 'shape': (1,)}", 3, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe}, 8, ATTUNE_I64, {-2}, 1},
-        {"{\"descr\": \"|i1\", \"fortran_order\": False, \"shape\": (3,)}", 1, {1, 0xff, 0x80}, 3, ATTUNE_I32, {1, -1, -128}, 3},
+        {"{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }",
+         1,
+         {0, 0, 0, 0, 0, 0, 0xf8, 0xbf},
+         8,
+         ATTUNE_F32,
+         {-1.5},
+         1},
+        {"{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }",
+         2,
+         {0x3f, 0xc0, 0, 0},
+         4,
+         ATTUNE_F32,
+         {1.5},
+         1},
+        {"{'descr': '>i8', 'fortran_order': False, 'shape': (1,)}",
+         3,
+         {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe},
+         8,
+         ATTUNE_I64,
+         {-2},
+         1},
+        {"{\"descr\": \"|i1\", \"fortran_order\": False, \"shape\": (3,)}",
+         1,
+         {1, 0xff, 0x80},
+         3,
+         ATTUNE_I32,
+         {1, -1, -128},
+         3},
         {"{'descr':'|u1','fortran_order':False,'shape':(2,)}\n", 1, {1, 0xff}, 2, ATTUNE_I32, {1, 255}, 2},
-        {"{'descr': '<i2', 'fortran_order': False, 'shape': (2L,)}", 1, {0xfe, 0xff, 1, 0}, 4, ATTUNE_I32, {-2, 1}, 2},
+        {"{'descr': '<i2', 'fortran_order': False, 'shape': (2L,)}",
+         1,
+         {0xfe, 0xff, 1, 0},
+         4,
+         ATTUNE_I32,
+         {-2, 1},
+         2},
         {"{'descr': '>u2', 'fortran_order': False, 'shape': (1,)}", 1, {0x80, 0}, 2, ATTUNE_I32, {32768}, 1},
-        {"{'descr': '<u4', 'fortran_order': False, 'shape': (1,)}", 1, {0xff, 0xff, 0xff, 0xff}, 4, ATTUNE_I64, {4294967295.0}, 1},
+        {"{'descr': '<u4', 'fortran_order': False, 'shape': (1,)}",
+         1,
+         {0xff, 0xff, 0xff, 0xff},
+         4,
+         ATTUNE_I64,
+         {4294967295.0},
+         1},
         {"{'shape': (2,), 'fortran_order': False, 'descr': '|b1'}", 1, {0, 7}, 2, ATTUNE_BOOL, {0, 1}, 2},
-        {"{'descr': '|V2', 'fortran_order': False, 'shape': (1,)}", 1, {0x80, 0x3f}, 2, ATTUNE_BF16, {0x3f80}, 1},
+        {"{'descr': '|V2', 'fortran_order': False, 'shape': (1,)}",
+         1,
+         {0x80, 0x3f},
+         2,
+         ATTUNE_BF16,
+         {0x3f80},
+         1},
         {"{'descr': '<i4', 'fortran_order': False, 'shape': ()}", 1, {9, 0, 0, 0}, 4, ATTUNE_I32, {9}, 1},
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
@@ -153,7 +198,8 @@ static void test_storages(void)
 static void test_fortran_order(void)
 {
     int32_t stored[6] = {0, 10, 1, 11, 2, 12}; /* [2, 3], columns first */
-    Bytes bytes = make_file(1, "{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }", stored, sizeof stored);
+    Bytes bytes =
+        make_file(1, "{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }", stored, sizeof stored);
     NpyArray array;
     char why[256];
     CU_ASSERT_TRUE_FATAL(parse(&bytes, &array, why, sizeof why));
@@ -165,14 +211,16 @@ static void test_fortran_order(void)
 
 static void test_malformed(void)
 {
-    static const struct { const char *header; size_t size; const char *message; } cases[] = {
+    static const struct { const char *header; size_t size; const char *message;
+    } cases[] = {
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8, "need 12"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", 8, "need 4"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4), }", 8, "counted"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", 8, "too large"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }", 8, "need 4000000000000"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", 4, "expected a size"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1), }", 4, "more than 8 dimensions"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1), }", 4,
+         "more than 8 dimensions"},
         {"{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }", 8, "'<c8' are not supported"},
         {"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", 8, "not supported"},
         {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", 4, "records"},
@@ -203,9 +251,10 @@ static void test_prefix(void)
 {
     float one = 1;
     const char *header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }";
-    static const struct { size_t at; unsigned char value; const char *message; } cases[] = {
-        {0, 0x92, "not a .npy file"}, {5, 'y', "not a .npy file"}, {6, 0, "version 0.0"}, {6, 4, "version 4.0"},
-        {7, 1, "version 1.1"},        {8, 0xff, "within the header"}, {9, 0xff, "within the header"}};
+    static const struct { size_t at; unsigned char value; const char *message;
+    } cases[] = {{0, 0x92, "not a .npy file"},  {5, 'y', "not a .npy file"}, {6, 0, "version 0.0"},
+                 {6, 4, "version 4.0"},         {7, 1, "version 1.1"},       {8, 0xff, "within the header"},
+                 {9, 0xff, "within the header"}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         Bytes bytes = make_file(1, header, &one, sizeof one);
         bytes.data[cases[c].at] = cases[c].value;

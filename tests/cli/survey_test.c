@@ -1,5 +1,5 @@
-/* Surveys of masks against every pair, one by one: full tiles hold only visible pairs, empty ones none, and the counts
- * are exact where nothing is sampled. */
+/* Surveys of masks against every pair, one by one: full tiles hold only visible pairs, empty ones none, and
+ * the counts are exact where nothing is sampled. */
 #include <CUnit/Basic.h>
 #include <string.h>
 
@@ -47,7 +47,8 @@ static RefProblem make_problem(const Spec *spec, const Case *c)
 static void check_tile(MaskSurvey *survey, int64_t b, int64_t h, int64_t m, int64_t n, MaskCount *sum)
 {
     int64_t rows[256], keys[256];
-    int64_t row_count = mask_survey_rows(survey, true, m, rows), key_count = mask_survey_rows(survey, false, n, keys);
+    int64_t row_count = mask_survey_rows(survey, true, m, rows),
+            key_count = mask_survey_rows(survey, false, n, keys);
     TileClass class = mask_survey_tile(survey, b, h, m, n);
     int64_t visible = 0;
     for (int64_t r = 0; r < row_count; r++)
@@ -104,17 +105,99 @@ static void test_cases(void)
         {"attention a { mask j <= i }", 1, 1, 100, 130, {0}, {0}, 30, {32}, {16}, -1, 0, 0},
         {"attention a { mask j <= i }", 1, 1, 40, 60, {0}, {0}, -25, {8}, {16}, -1, 0, 0},
         {"attention a { score s }", 2, 3, 50, 70, {0}, {0}, 0, {16}, {32}, 72, 0, 0},
-        {"attention a { param w: int = 37  mask j <= i and i - j < w }", 1, 1, 150, 150, {0}, {0}, 0, {16}, {16}, -1, 0, 0},
-        {"attention a { input doc[b, t]: i32  mask doc[i] == doc[j] and j <= i }", 2, 1, 150, 150, {0}, {0}, 0, {16}, {32}, -1, 0, 0},
-        {"attention a { input doc[b, t]: i32  mask doc[i] < doc[j] }", 2, 2, 90, 150, {0}, {0}, 20, {16}, {32}, -1, 0, 0},
-        {"attention a { input doc[b, t]: i32  input w[h]: i32  mask i - j < w[h] and doc[j] >= 0 and j <= i }", 1, 4, 120, 120,
-         {0}, {0}, 0, {24}, {20}, -1, 0, 0},
+        {"attention a { param w: int = 37  mask j <= i and i - j < w }",
+         1,
+         1,
+         150,
+         150,
+         {0},
+         {0},
+         0,
+         {16},
+         {16},
+         -1,
+         0,
+         0},
+        {"attention a { input doc[b, t]: i32  mask doc[i] == doc[j] and j <= i }",
+         2,
+         1,
+         150,
+         150,
+         {0},
+         {0},
+         0,
+         {16},
+         {32},
+         -1,
+         0,
+         0},
+        {"attention a { input doc[b, t]: i32  mask doc[i] < doc[j] }",
+         2,
+         2,
+         90,
+         150,
+         {0},
+         {0},
+         20,
+         {16},
+         {32},
+         -1,
+         0,
+         0},
+        {"attention a { input doc[b, t]: i32  input w[h]: i32  mask i - j < w[h] and doc[j] >= 0 and j <= i "
+         "}",
+         1,
+         4,
+         120,
+         120,
+         {0},
+         {0},
+         0,
+         {24},
+         {20},
+         -1,
+         0,
+         0},
         {"attention a { mask i % 7 == j % 7 }", 1, 1, 60, 60, {0}, {0}, 0, {8}, {8}, -1, 0, 0},
-        {"attention a over (y, x) { mask abs(i.y - j.y) <= 2 and abs(i.x - j.x) <= 3 }", 1, 1, 9 * 13, 9 * 13, {9, 13}, {9, 13}, 0,
-         {4, 4}, {2, 8}, -1, 0, 0},
-        {"attention a over (y, x) { mask j.y <= i.y and j.x == i.x }", 1, 1, 8 * 8, 5 * 8, {8, 8}, {5, 8}, 0, {2, 4}, {4, 4}, -1, 0, 0},
-        {"attention a over (z, y, x) { mask abs(i.z - j.z) <= 1 and abs(i.y - j.y) <= 1 and j.x <= i.x }", 1, 1, 4 * 5 * 6, 4 * 5 * 6,
-         {4, 5, 6}, {4, 5, 6}, 0, {2, 2, 2}, {2, 4, 4}, -1, 0, 0},
+        {"attention a over (y, x) { mask abs(i.y - j.y) <= 2 and abs(i.x - j.x) <= 3 }",
+         1,
+         1,
+         9 * 13,
+         9 * 13,
+         {9, 13},
+         {9, 13},
+         0,
+         {4, 4},
+         {2, 8},
+         -1,
+         0,
+         0},
+        {"attention a over (y, x) { mask j.y <= i.y and j.x == i.x }",
+         1,
+         1,
+         8 * 8,
+         5 * 8,
+         {8, 8},
+         {5, 8},
+         0,
+         {2, 4},
+         {4, 4},
+         -1,
+         0,
+         0},
+        {"attention a over (z, y, x) { mask abs(i.z - j.z) <= 1 and abs(i.y - j.y) <= 1 and j.x <= i.x }",
+         1,
+         1,
+         4 * 5 * 6,
+         4 * 5 * 6,
+         {4, 5, 6},
+         {4, 5, 6},
+         0,
+         {2, 2, 2},
+         {2, 4, 4},
+         -1,
+         0,
+         0},
     };
     for (int k = 0; k < 200; k++) {
         documents[k] = k / 23;
@@ -124,7 +207,8 @@ static void test_cases(void)
         check_case(&cases[k]);
 }
 
-/* A tile that is all visible must be found full and a hidden one empty, where the bounds can be had exactly. */
+/* A tile that is all visible must be found full and a hidden one empty, where the bounds can be had exactly.
+ */
 static void test_exact(void)
 {
     const Spec *spec = read_spec("attention a { param w: int = 64  mask j <= i and i - j < w }");
