@@ -139,10 +139,7 @@ static int make_operand(LaunchData *data, const char *name, LaunchTensor *tensor
     int status = allocate(name, tensor);
     if (status != EXIT_DONE || strcmp(name, "o") == 0)
         return status;
-    Random random = random_start(seed_of(data), name);
-    int64_t count = tensor_count(tensor);
-    for (int64_t k = 0; k < count; k++)
-        put_float(tensor, k, random_normal(&random));
+    random_normals(random_start(seed_of(data), name), tensor->dtype, tensor->data, tensor_count(tensor));
     return EXIT_DONE;
 }
 
