@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "compiler/attention/mask.h"
-#include "compiler/compile.h"
 #include "runtime/cli/mask_view.h"
 
 typedef struct Report {
@@ -265,16 +264,7 @@ static void explain_slow(Report *report)
 
 static int explain(MaskView *view)
 {
-    CompileOptions options = {.target = &view->target,
-                              .elem = view->elem,
-                              .D = view->data.shape.sizes.d,
-                              .E = view->data.shape.sizes.e,
-                              .dump = option_value(view->arguments, OPTION_DUMP, NULL),
-                              .dump_out = stdout};
-    const Program *program = compile_program(view->reader.arena, view->reader.diag, view->spec, &options);
-    if (!program)
-        return EXIT_WRONG;
-    Report report = {.view = view, .program = program, .count = mask_survey_count(view->survey, -1, -1)};
+    Report report = {.view = view, .program = view->program, .count = mask_survey_count(view->survey, -1, -1)};
     printf("%-12s %s on %s: ", "attention", view->spec->name, view->target.name);
     shape_print(stdout, &view->data.shape, view->spec->rank);
     printf(" %s\n", elem_type_name(view->elem));

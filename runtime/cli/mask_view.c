@@ -25,22 +25,35 @@ static int read_blocks(MaskView *view, const char *text)
     return EXIT_DONE;
 }
 
-static int choose_blocks(MaskView *view)
+/* The Program, with the tile sizes in its knobs. */
+static int compile(MaskView *view)
 {
     const char *target = option_value(view->arguments, OPTION_TARGET, ATTUNE_HAVE_LLVM ? "cpu" : "interp");
     if (!target_parse(view->reader.diag, target, &view->target))
         return EXIT_WRONG;
-    const AttuneSizes *sizes = &view->data.shape.sizes;
-    target_tiles(&view->target, view->elem, sizes->d, sizes->e, view->spec->rank, view->block_m,
-                 view->block_n);
-    static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"},
-                                                       {"block_n", "block_n1", "block_n2"}};
-    for (int k = 0; k < view->spec->schedule_count; k++)
+    CompileOptions options = {.target = &view->target,
+                              .elem = view->elem,
+                              .D = view->data.shape.sizes.d,
+                              .E = view->data.shape.sizes.e,
+                              .dump = option_value(view->arguments, OPTION_DUMP, NULL),
+                              .dump_out = stdout};
+    view->program = compile_program(view->reader.arena, view->reader.diag, view->spec, &options);
+    return view->program ? EXIT_DONE : EXIT_WRONG;
+}
+
+static int choose_blocks(MaskView *view)
+{
+    static const char *const names[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"},
+                                                        {"block_n", "block_n1", "block_n2"}};
+    const Program *program = view->program;
+    for (int a = 0; a < SPEC_MAX_RANK; a++)
+        view->block_m[a] = view->block_n[a] = 1;
+    for (int k = 0; k < program->knob_count; k++)
         for (int a = 0; a < SPEC_MAX_RANK; a++) {
-            if (strcmp(view->spec->schedule[k].key, keys[0][a]) == 0)
-                view->block_m[a] = view->spec->schedule[k].value;
-            if (strcmp(view->spec->schedule[k].key, keys[1][a]) == 0)
-                view->block_n[a] = view->spec->schedule[k].value;
+            if (strcmp(program->knobs[k].name, names[0][a]) == 0)
+                view->block_m[a] = program->knobs[k].value;
+            if (strcmp(program->knobs[k].name, names[1][a]) == 0)
+                view->block_n[a] = program->knobs[k].value;
         }
     const char *text = option_value(view->arguments, OPTION_BLOCK, NULL);
     return text ? read_blocks(view, text) : EXIT_DONE;
@@ -69,6 +82,8 @@ static int view_all(MaskView *view, int (*body)(MaskView *view))
     int status = launch_data_make(view->arguments, view->spec, view->public_spec, true, &view->data);
     if (status == EXIT_DONE)
         status = read_elem(view);
+    if (status == EXIT_DONE)
+        status = compile(view);
     if (status == EXIT_DONE)
         status = choose_blocks(view);
     if (status != EXIT_DONE)

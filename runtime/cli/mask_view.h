@@ -3,7 +3,7 @@
 #define ATTUNE_CLI_MASK_VIEW_H
 
 #include "compiler/attention/mask_survey.h"
-#include "compiler/target.h"
+#include "compiler/compile.h"
 #include "runtime/cli/launch_data.h"
 
 typedef struct MaskView {
@@ -15,6 +15,7 @@ typedef struct MaskView {
     RefProblem problem;
     Target target;
     ElemType elem;
+    const Program *program; /* what the compiler makes of it */
     int64_t block_m[SPEC_MAX_RANK], block_n[SPEC_MAX_RANK];
     MaskSurvey *survey;
 } MaskView;

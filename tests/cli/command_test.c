@@ -307,6 +307,8 @@ static void test_explain(void)
         {"explain sigmoid.attn", DONE, "sigmoid of each score", ""},
         {"explain distance.attn", DONE, "not a product of two tiles", ""},
         {"explain documents.attn", DONE, "workspaces", ""},
+        {"explain causal.attn --shape M=64 --set block_m=16 --set block_n=32", DONE, "8: 2 full, 4 partial", ""},
+        {"explain scheduled.attn --shape M=64 --target interp", DONE, "16: 6 full, 4 partial, 6 empty", ""},
         {"explain wrong.attn", WRONG, "", "wrong.attn:2:"},
         {"explain causal.attn --target abacus", WRONG, "", "abacus"},
         {"explain causal.attn --dtype i64", USAGE, "", "'i64' is none of"},
@@ -385,6 +387,7 @@ static int set_up(void)
     write_text("sigmoid.attn", "attention s { score s * scale - log(N)  normalize sigmoid }\n");
     write_text("distance.attn", "attention d { similarity -norm2(q - k)  score s }\n");
     write_text("free.attn", "attention f { input table[r]: f32  score s * scale + table[(i + j) % 5] }\n");
+    write_text("scheduled.attn", "attention s { mask j <= i  schedule interp { block_m = 16  block_n = 16 } }\n");
     write_text("ugly.attn", "attention ugly{ // kept\nmask j<=i}");
     write_text("imports.attn", "import \"helper\"\nattention h { mask later(i, j) }\n");
     if (system("mkdir library") != 0)

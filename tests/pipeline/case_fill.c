@@ -214,10 +214,13 @@ static bool make_input(CaseData *data, int n, Random *random)
     int order[SPEC_MAX_DIMS];
     int64_t pad[SPEC_MAX_DIMS] = {0};
     bool broadcast[SPEC_MAX_DIMS] = {false}, tokens = false;
+    int others = 0; /* dimensions that are not of batches and heads */
     tensor->elem = input->type;
     tensor->dim_count = input->dim_count;
-    for (int d = 0; d < input->dim_count; d++)
+    for (int d = 0; d < input->dim_count; d++) {
         tokens |= by_token(input->dims[d].kind);
+        others += input->dims[d].kind > DIM_G;
+    }
     tensor->packed_batch = shape->ragged && tokens;
     for (int d = 0; d < input->dim_count; d++) {
         DimKind kind = input->dims[d].kind;
@@ -245,10 +248,10 @@ static bool make_input(CaseData *data, int n, Random *random)
         fill_bools(tensor, random);
     else if (input->type == ELEM_TYPE_I32 || input->type == ELEM_TYPE_I64)
         fill_ints(tensor, tokens, random);
-    else if (!decay_reads(data, n) && tokens)
-        fill_normal(tensor, random, 0.5);
-    else if (!decay_reads(data, n)) /* slopes, powers and such are positive */
+    else if (!decay_reads(data, n) && others == 0) /* slopes, powers and such are positive */
         fill_uniform(tensor, random, 0.05, 1);
+    else if (!decay_reads(data, n)) /* maps of many channels to many keep the size of what they map */
+        fill_normal(tensor, random, others > 1 && !tokens ? 0.15 : 0.5);
     else if (decay_accepts(data, -0.2))
         fill_uniform(tensor, random, -0.4, -0.02);
     else
