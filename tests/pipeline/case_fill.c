@@ -62,6 +62,11 @@ static bool make_tensor(CaseTensor *tensor, const int *order, const int64_t *pad
     return guarded_create(&tensor->memory, count * (size_t)elem_type_size(tensor->elem), ints ? GUARDED_INT : GUARDED_NAN, flush_end);
 }
 
+static int64_t up_to_multiple(int64_t value, int64_t of)
+{
+    return (value + of - 1) / of * of;
+}
+
 static bool make_rows(CaseData *data, CaseTensor *tensor, int64_t heads, int64_t rows, int64_t width, bool is_q, Random *random)
 {
     static const int head_first[] = {0, 1, 2, 3}, row_first[] = {0, 2, 1, 3};
@@ -79,6 +84,9 @@ static bool make_rows(CaseData *data, CaseTensor *tensor, int64_t heads, int64_t
         pad[2] = 2 * width + 7;
         pad[3] = 3;
     }
+    if (shape->align > 1) /* runs of rows are; the gap behind a row makes it so */
+        for (int p = 1; p < 4; p++)
+            pad[p] = up_to_multiple(pad[p] + (p == 3 ? width : 0), shape->align) - (p == 3 ? width : 0);
     if (!output && shape->layout == (is_q ? CASE_BROADCAST_Q : CASE_BROADCAST_KV))
         broadcast[0] = broadcast[1] = true;
     return make_tensor(tensor, shape->layout == CASE_BMHD ? row_first : head_first, pad, broadcast, random_between(random, 0, 1));

@@ -1,7 +1,6 @@
 /* Every shipped kernel, every storage type, on the interpreter and as CPU code, over shapes that find bugs. */
 #define _DEFAULT_SOURCE
 #include <CUnit/Basic.h>
-#include <ftw.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,49 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "run_case.h"
+#include "shipped.h"
 
-enum { MAX_KERNELS = 256 };
-static char *kernel_paths[MAX_KERNELS];
+static char *kernel_paths[SHIPPED_MAX_KERNELS];
 static int kernel_count;
-
-static int note_kernel(const char *path, const struct stat *info, int kind)
-{
-    size_t length = strlen(path);
-    (void)info;
-    if (kind == FTW_F && length > 5 && !strcmp(path + length - 5, ".attn") && kernel_count < MAX_KERNELS)
-        kernel_paths[kernel_count++] = strdup(path);
-    return 0;
-}
-
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-/* Windows and blocks as shipped are wider than the sequences here: these are set so that tiles come out empty, full
- * and partial. By the number of parts of the param. */
-static const struct Small { const char *name, *value[SPEC_MAX_RANK]; } small[] = {
-    {"window", {"21", "(4, 3)", "(2, 3, 3)"}}, {"stride", {"13", "(2, 1)", "(1, 2, 1)"}}, {"columns", {"3"}}, {"chunk", {"24"}},
-    {"overlap", {"3"}}, {"front", {"19"}}, {"radius", {"9", "(2, 3)"}}, {"reach", {"12"}}, {"kernel", {"5", "(3, 5)", "(3, 3, 3)"}},
-    {"dilation", {"2", "(1, 2)", "(1, 1, 2)"}}, {"key_window", {"40", "(6, 5)"}}, {"shift", {"2", "(2, 1)"}}, {"step", {"3"}},
-    {"max_distance", {"24"}}, {"buckets", {"8"}}, {"causal", {"true"}}, {"causal_y", {"true"}}, {"causal_z", {"true"}},
-    {"omega_count", {"7"}}, {"sinks", {"2"}},
-};
-enum { SMALL_COUNT = sizeof small / sizeof *small };
-
-static int small_settings(const Spec *spec, SpecSetting *settings)
-{
-    int count = 0;
-    for (int n = 0; n < SMALL_COUNT; n++) {
-        size_t length = strlen(small[n].name);
-        int parts = 0;
-        for (int p = 0; p < spec->param_count; p++) {
-            const char *name = spec->params[p].name;
-            parts += !strncmp(name, small[n].name, length) && (name[length] == '.' || !name[length]);
-        }
-        if (parts && small[n].value[parts - 1])
-            settings[count++] = (SpecSetting){small[n].name, small[n].value[parts - 1]};
-    }
-    return count;
-}
 
 /* Shapes ---------------------------------------------------------------------------------------------------- */
 
@@ -100,33 +60,6 @@ static const CaseShape *shapes_of(const Spec *spec, int *count)
     return spec->rank == 1 ? line_shapes : spec->rank == 2 ? plane_shapes : space_shapes;
 }
 
-/* A spec may need more of the widths than the shape has (rope's pairs and quarters). */
-static int64_t width_multiple(const char *path)
-{
-    if (strstr(path, "rope2d") || strstr(path, "scale_dit"))
-        return 4;
-    return strstr(path, "rope") || strstr(path, "chunk_causal") ? 2 : 1;
-}
-
-/* Ragged problems whose queries pass the last key are refused at launch when an array goes by position. */
-static bool shape_fits(const Spec *spec, const CaseShape *shape)
-{
-    bool by_position = false;
-    for (int n = 0; n < spec->input_count; n++)
-        for (int d = 0; d < spec->inputs[n].dim_count; d++)
-            by_position |= spec->inputs[n].dims[d].kind == DIM_T;
-    for (int64_t b = 0; shape->ragged && by_position && b < shape->B; b++)
-        if (shape->q_length[b] > 0 && shape->offset + shape->q_length[b] > shape->k_length[b])
-            return false;
-    return true;
-}
-
-/* Logits of 1e4 make sense where they are only compared with one another. */
-static bool large_logits_fit(const Spec *spec)
-{
-    return spec->norm.kind == NORM_SOFTMAX && !spec->feature_q.body && !strstr(spec->name, "sink");
-}
-
 /* Running ------------------------------------------------------------------------------------------------------- */
 
 enum { JOBS = 2, CASE_SECONDS = 300 };
@@ -140,25 +73,10 @@ typedef struct Board {
 } Board;
 static Board *board;
 
-static CaseShape adapted(const Spec *spec, const char *path, const CaseShape *given, uint64_t seed)
-{
-    CaseShape shape = *given;
-    int64_t multiple = width_multiple(path);
-    shape.seed = seed;
-    shape.D = (shape.D + multiple - 1) / multiple * multiple;
-    for (int a = 0; a < SPEC_MAX_RANK && spec->rank > 1; a++) {
-        shape.M = (a ? shape.M : 1) * (a < spec->rank ? shape.m_axis[a] : 1);
-        shape.N = (a ? shape.N : 1) * (a < spec->rank ? shape.n_axis[a] : 1);
-    }
-    if (shape.q_size > 1 && !large_logits_fit(spec))
-        shape.q_size = 0;
-    return shape;
-}
-
 static void run_shape(const Spec *spec, const char *path, const CaseShape *given, ElemType elem, uint64_t seed, unsigned backends)
 {
-    CaseShape shape = adapted(spec, path, given, seed);
-    if (!shape_fits(spec, &shape))
+    CaseShape shape = shipped_shape(spec, path, given, seed);
+    if (!shipped_shape_fits(spec, &shape))
         return;
     CaseVerdict verdict = case_run(spec, elem, &shape, backends);
     board->cases++;
@@ -189,12 +107,12 @@ static bool is_for_later(const Spec *spec)
 static void run_kernel(const char *path, bool as_shipped, bool few)
 {
     static const ElemType elems[] = {ELEM_TYPE_F32, ELEM_TYPE_BF16, ELEM_TYPE_F16};
-    SpecSetting settings[SMALL_COUNT];
+    SpecSetting settings[SHIPPED_MAX_SETTINGS];
     Arena *arena = arena_create();
     Diag *diag = diag_create(arena);
     Spec *spec = case_spec_file(arena, diag, path, NULL, 0);
     if (spec && !as_shipped) {
-        int count = small_settings(spec, settings);
+        int count = shipped_small_settings(spec, settings);
         spec = case_spec_file(arena, diag, path, settings, count);
     }
     if (!spec) {
@@ -258,11 +176,10 @@ int main(int argc, char **argv)
     if (board == MAP_FAILED)
         return 1;
     if (argc > 1)
-        for (int n = 1; n < argc && kernel_count < MAX_KERNELS; n++)
+        for (int n = 1; n < argc && kernel_count < SHIPPED_MAX_KERNELS; n++)
             kernel_paths[kernel_count++] = strdup(argv[n]);
     else
-        ftw(KERNELS, note_kernel, 16);
-    qsort(kernel_paths, (size_t)kernel_count, sizeof *kernel_paths, by_name);
+        kernel_count = shipped_kernels(KERNELS, kernel_paths);
     time_t begin = time(NULL);
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("kernels", NULL, NULL);

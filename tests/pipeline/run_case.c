@@ -359,7 +359,7 @@ static bool gaps_untouched(const CaseTensor *tensor, Arena *arena)
     return true;
 }
 
-static CaseVerdict compare(CaseData *data)
+CaseVerdict case_compare(CaseData *data)
 {
     CaseVerdict total = {.ok = true};
     for (int r = -1; r < RETURN_KIND_COUNT; r++) {
@@ -402,7 +402,7 @@ CaseVerdict case_run_interp(CaseData *data, const Program *program)
     arena_destroy(arena);
     if (!launch_finish(&launch) && verdict.ok)
         verdict = wrong("memory around a workspace was written");
-    return verdict.ok ? compare(data) : verdict;
+    return verdict.ok ? case_compare(data) : verdict;
 }
 
 #if ATTUNE_HAVE_LLVM
@@ -459,7 +459,7 @@ CaseVerdict case_run_kernel(CaseData *data, const Kernel *kernel)
     if (!launch_finish(&launch) && verdict.ok)
         verdict = wrong("memory around a workspace was written");
     llvm_unload(code);
-    return verdict.ok ? compare(data) : verdict;
+    return verdict.ok ? case_compare(data) : verdict;
 }
 #endif
 

@@ -37,6 +37,7 @@ typedef struct CaseShape {
     bool ragged;                              /* B sequences of these lengths */
     int64_t q_length[CASE_MAX_SEQUENCES], k_length[CASE_MAX_SEQUENCES];
     CaseLayout layout;
+    int64_t align;                            /* strides of q, k, v, o are multiples of this; 0: 1 */
     double q_size;                            /* standard deviation of q; 0: 1 */
     uint64_t seed;
     int64_t block_m[SPEC_MAX_RANK], block_n[SPEC_MAX_RANK]; /* 0: the target's choice */
@@ -66,6 +67,8 @@ CaseVerdict case_run_interp(CaseData *data, const Program *program);
 #if ATTUNE_HAVE_LLVM
 CaseVerdict case_run_kernel(CaseData *data, const Kernel *kernel);
 #endif
+/* Compares what o and the returned statistics hold. */
+CaseVerdict case_compare(CaseData *data);
 /* The bytes of o and of the returned statistics after a run, to compare runs with each other. */
 size_t case_result_bytes(const CaseData *data, const void **bytes, int which); /* which: 0 is o, 1.. returns; NULL past the end */
 
