@@ -333,7 +333,7 @@ static const Expr *construct(ExprPool *pool, ExprOp op, const Expr **args)
 const Expr *expr_op1(ExprPool *pool, ExprOp op, const Expr *a)
 {
     assert(expr_op_info[op].arity == 1);
-    return construct(pool, op, (const Expr *[]){a});
+    return construct(pool, op, (const Expr *[2]){a});
 }
 
 const Expr *expr_op2(ExprPool *pool, ExprOp op, const Expr *a, const Expr *b)
