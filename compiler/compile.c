@@ -7,6 +7,9 @@
 
 #include "attention/lower.h"
 #include "schedule/schedule.h"
+#if ATTUNE_HAVE_CUDA
+#include "emit/cuda.h"
+#endif
 
 typedef struct Compilation {
     Arena *arena;
@@ -24,6 +27,13 @@ static void pass_lower(Compilation *c)
 static void pass_simplify(Compilation *c)
 {
     schedule_simplify(c->program, c->diag);
+}
+
+/* For the GPU in storage types of 16 bits: its power of two takes a factor for nothing, f32 keeps every rounding. */
+static void pass_fold(Compilation *c)
+{
+    if (c->options->target->kind == TARGET_CUDA && c->options->elem != ELEM_TYPE_F32)
+        schedule_fold(c->program, c->diag);
 }
 
 /* A `schedule TARGET { }` block speaks to targets whose name holds it; what came from outside speaks to all. */
@@ -56,6 +66,7 @@ typedef struct Pass {
 static const Pass passes[] = {
     {'l', "lower", pass_lower, STAGE_LOGICAL, STAGE_LOGICAL, "what is computed: the mathematics as tiles, loops and loads; first, for there is no Program before"},
     {'s', "simplify", pass_simplify, STAGE_LOGICAL, STAGE_LOGICAL, "what is computed twice or for nobody: before sizes, so that later passes see each value once"},
+    {'f', "fold", pass_fold, STAGE_LOGICAL, STAGE_LOGICAL, "where the scores' factor is applied: after simplify has named it once, before sizes"},
     {'z', "size", pass_size, STAGE_LOGICAL, STAGE_SIZED, "tile boxes: after lowering, because the tile's own axes decide; before emission, which needs numbers"},
     {'t', "tidy", pass_simplify, STAGE_SIZED, STAGE_SIZED, "what the numbers have made equal or dead"},
 };
@@ -91,6 +102,25 @@ static bool run_pass(Compilation *c, const Pass *pass)
     return true;
 }
 
+enum { LETTER_CODE = 'u' };
+
+/* The text that NVRTC will get; compiling it comes after, so that a text which fails can be read. */
+static bool dump_code(Compilation *c)
+{
+#if ATTUNE_HAVE_CUDA
+    const CompileOptions *o = c->options;
+    if (o->target->kind != TARGET_CUDA || !o->dump_out || !o->dump || !strchr(o->dump, LETTER_CODE))
+        return true;
+    const char *text = cuda_text(o->target, c->arena, c->diag, c->program);
+    if (text)
+        fputs(text, o->dump_out);
+    return text != NULL;
+#else
+    (void)c;
+    return true;
+#endif
+}
+
 /* Inside the door: allocations may unwind from here. */
 static bool run_passes(Compilation *c)
 {
@@ -99,7 +129,7 @@ static bool run_passes(Compilation *c)
             return false;
     if (c->options->symbol)
         c->program->name = arena_strdup(c->arena, c->options->symbol);
-    return true;
+    return dump_code(c);
 }
 
 static bool valid_options(Diag *diag, const CompileOptions *options)
@@ -168,4 +198,7 @@ void compile_print_passes(FILE *out)
     for (int i = 0; i < PASS_COUNT; i++)
         fprintf(out, "  %c  %-9s %s -> %s: %s\n", passes[i].letter, passes[i].name, stage_name(passes[i].before), stage_name(passes[i].after), passes[i].settles);
     fprintf(out, "  *  after every pass\n");
+#if ATTUNE_HAVE_CUDA
+    fprintf(out, "  %c  text      CUDA: the C++ text that is compiled\n", LETTER_CODE);
+#endif
 }

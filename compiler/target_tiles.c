@@ -3,13 +3,34 @@
  * CPUs: 64 queries fill four vectors of 512 bits, whose accumulators and operands just fit 32 registers,
  * and give the row operations four independent chains; 64 keys keep scores, queries and accumulators of
  * width 64 near the first cache while half-masked tiles stay small. Wide heads take fewer queries, so that
- * their accumulators stay in the second cache. */
+ * their accumulators stay in the second cache.
+ *
+ * Hopper: 64 queries a warpgroup. Narrow heads take three warpgroups, since the exponentials are what limits them and more
+ * rows share a tile of keys; scores, weights and accumulators of wider heads fill the registers of two. Boxes of a grid
+ * have as many rows, and are as cubic as that allows. */
 #include "target.h"
+
+static void cuda_tiles(int64_t width, int rank, int64_t *block_m, int64_t *block_n)
+{
+    static const int64_t boxes[3][SPEC_MAX_RANK][2][SPEC_MAX_RANK] = {
+        {{{192, 1, 1}, {128, 1, 1}}, {{12, 16, 1}, {8, 16, 1}}, {{4, 6, 8}, {4, 4, 8}}},
+        {{{128, 1, 1}, {128, 1, 1}}, {{8, 16, 1}, {8, 16, 1}}, {{4, 4, 8}, {4, 4, 8}}},
+        {{{128, 1, 1}, {80, 1, 1}}, {{8, 16, 1}, {8, 10, 1}}, {{4, 4, 8}, {2, 5, 8}}},
+    };
+    int row = width <= 64 ? 0 : width <= 128 ? 1 : 2;
+    for (int a = 0; a < SPEC_MAX_RANK; a++) {
+        block_m[a] = boxes[row][rank - 1][0][a];
+        block_n[a] = boxes[row][rank - 1][1][a];
+    }
+}
 
 void target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank,
                   int64_t block_m[SPEC_MAX_RANK], int64_t block_n[SPEC_MAX_RANK])
 {
-    (void)target, (void)elem;
+    if (target->kind == TARGET_CUDA && elem != ELEM_TYPE_F32 && D <= 256 && E <= 256) {
+        cuda_tiles(D > E ? D : E, rank, block_m, block_n);
+        return;
+    }
     static const int64_t boxes[SPEC_MAX_RANK][SPEC_MAX_RANK] = {{64, 1, 1}, {8, 8, 1}, {4, 4, 4}};
     for (int a = 0; a < SPEC_MAX_RANK; a++)
         block_m[a] = block_n[a] = boxes[rank - 1][a];

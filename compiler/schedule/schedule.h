@@ -8,6 +8,9 @@
 /* Removes what nobody reads, merges equal instructions of a block. */
 void schedule_simplify(Program *program, Diag *diag);
 
+/* Moves a positive factor of the scores behind the mask and the maximum, into the exponential. */
+void schedule_fold(Program *program, Diag *diag);
+
 /* What the `size` pass needs to know. Zeros: choose. */
 typedef struct SizeChoice {
     int64_t block_m[SPEC_MAX_RANK], block_n[SPEC_MAX_RANK];

@@ -1,0 +1,654 @@
+/* The schedule of an attention phase on Hopper, as a template over what the compiler generates for one spec.
+ *
+ * A block is persistent. One warpgroup gives its registers away: its warp 1 claims query tiles, one after another, and
+ * counts the key tiles that the mask can reach; its warp 0 classes these again, 32 at a time, and brings the ones that
+ * hold a visible pair in by TMA: first those that need the element test, then the full ones. The other warpgroups own 64
+ * query rows each. They keep scores, weights and accumulators in registers and overlap
+ *     the next scores' product with this tile's weighted sum, and the normaliser with both,
+ *     their products with the other warpgroups' normalisers (in turns: PINGPONG),
+ *     the first scores of the next query tile with the last weighted sum of this one (EARLY).
+ *
+ * K, the generated part, has:
+ *     RANK, WGS, BLOCK_M = 64 WGS, BLOCK_N, D, E, STAGES, EARLY, PINGPONG, PRODUCER_REGS (0: leave), CONSUMER_REGS
+ *     AHEAD            tiles left to load when the next query tile is claimed
+ *     TILE_IN_FULL     full tiles' scores depend on the tile's place
+ *     Launch, Root (values of a query tile), Rows (running row values), Carry (what rescales the accumulators)
+ *     total, counter, decode, root, range, classify, load_q, load_k, load_v, start, score, rescale, finish, pack
+ *     scores, sum: the two products (wgmma). */
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef unsigned short u16;
+#define DEV static __device__ __forceinline__
+#define DEV_MEMBER __device__ __forceinline__
+
+/* Barriers, TMA, wgmma ------------------------------------------------------------------------------------ */
+
+DEV u32 shared_address(const void *p)
+{
+    return (u32)__cvta_generic_to_shared(p);
+}
+
+DEV void barrier_init(u32 bar, u32 count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory");
+}
+
+DEV void barrier_arrive(u32 bar)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory");
+}
+
+DEV void barrier_expect(u32 bar, u32 bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
+}
+
+DEV void barrier_wait(u32 bar, u32 phase)
+{
+    asm volatile("{\n\t"
+                 ".reg .pred done;\n\t"
+                 "again:\n\t"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
+                 "@done bra over;\n\t"
+                 "bra again;\n\t"
+                 "over:\n\t"
+                 "}" ::"r"(bar), "r"(phase) : "memory");
+}
+
+/* A rank-5 box to shared memory. */
+DEV void tma_load(u32 to, const void *map, u32 bar, int c0, int c1, int c2, int c3, int c4, u64 policy)
+{
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint"
+                 " [%0], [%1, {%3, %4, %5, %6, %7}], [%2], %8;" ::"r"(to), "l"(map), "r"(bar), "r"(c0), "r"(c1), "r"(c2),
+                 "r"(c3), "r"(c4), "l"(policy) : "memory");
+}
+
+/* Rows [row, row + box) of one head of a tensor map of the runtime's form (compiler/kernel.h), all panels of 64
+ * channels, PANEL bytes apart in shared memory. */
+template <int PANELS, int PANEL, int RANK, bool WHOLE>
+DEV void tma_load_rows(u32 to, const void *map, u32 bar, const int (&at)[3], int head, int batch, int heads, u64 policy)
+{
+    if (RANK == 1 && WHOLE) {
+        tma_load(to, map, bar, 0, at[0], 0, head, batch, policy);
+        return;
+    }
+#pragma unroll
+    for (int p = 0; p < PANELS; p++) {
+        if (RANK == 1)
+            tma_load(to + p * PANEL, map, bar, 64 * p, at[0], 0, head, batch, policy);
+        else if (RANK == 2)
+            tma_load(to + p * PANEL, map, bar, 64 * p, at[1], at[0], head, batch, policy);
+        else
+            tma_load(to + p * PANEL, map, bar, 64 * p, at[2], at[1], at[0], batch * heads + head, policy);
+    }
+}
+
+DEV void named_sync(int id, int threads)
+{
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+DEV void named_arrive(int id, int threads)
+{
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+DEV void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+DEV void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int N> DEV void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+
+/* After a wait: the front end may move no use of these above it. */
+template <int N> DEV void settle(float (&x)[N])
+{
+#pragma unroll
+    for (int k = 0; k < N; k++)
+        asm volatile("" : "+f"(x[k])::"memory");
+}
+template <int N> DEV void settle(u32 (&x)[N])
+{
+#pragma unroll
+    for (int k = 0; k < N; k++)
+        asm volatile("" : "+r"(x[k])::"memory");
+}
+
+/* A matrix in shared memory under the 128-byte swizzle: panels of 64 two-byte elements, 128 bytes a row. lead: bytes to
+ * the next panel where the rows are the sum's index. */
+DEV u64 matrix(u32 address, u32 lead)
+{
+    return (u64)((address & 0x3ffff) >> 4) | (u64)(lead >> 4) << 16 | (u64)(1024 >> 4) << 32 | 1ull << 62;
+}
+
+DEV float quad_sum(float x)
+{
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+DEV float quad_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+DEV float quad_min(float x)
+{
+    x = fminf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fminf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+
+DEV u32 pack_bf16(float low, float high)
+{
+    u32 r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+DEV u32 pack_f16(float low, float high)
+{
+    u32 r;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+
+/* Row y (0, 1: 8 rows further) of an accumulator of E columns to global memory; packed[g] holds columns 8 g + 2 quad.
+ * Where rows allow it, the four lanes of a quad trade columns so that each writes 16 bytes at once. */
+template <int E, class Pack>
+DEV void store_row(const float (&O)[(E + 7) / 8 * 4], int y, u16 *to, bool valid, Pack pack)
+{
+    const int quad = threadIdx.x & 3;
+    const bool aligned = ((u64)to & 15) == 0;
+    if (E % 32 == 0) {
+#pragma unroll
+        for (int g = 0; g < E / 32; g++) {
+            u32 a[4];
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                a[k] = pack(O[(4 * g + k) * 4 + 2 * y], O[(4 * g + k) * 4 + 2 * y + 1]);
+            if (__all_sync(0xffffffffu, aligned || !valid)) {
+                u32 s = quad & 1 ? a[0] : a[1], t = quad & 1 ? a[2] : a[3];
+                s = __shfl_xor_sync(0xffffffffu, s, 1);
+                t = __shfl_xor_sync(0xffffffffu, t, 1);
+                if (quad & 1)
+                    a[0] = s, a[2] = t;
+                else
+                    a[1] = s, a[3] = t;
+                s = quad & 2 ? a[0] : a[2], t = quad & 2 ? a[1] : a[3];
+                s = __shfl_xor_sync(0xffffffffu, s, 2);
+                t = __shfl_xor_sync(0xffffffffu, t, 2);
+                if (quad & 2)
+                    a[0] = s, a[1] = t;
+                else
+                    a[2] = s, a[3] = t;
+                if (valid)
+                    *(uint4 *)(to + 32 * g + 8 * quad) = make_uint4(a[0], a[1], a[2], a[3]);
+            } else if (valid) {
+#pragma unroll
+                for (int k = 0; k < 4; k++) {
+                    to[32 * g + 8 * k + 2 * quad] = (u16)a[k];
+                    to[32 * g + 8 * k + 2 * quad + 1] = (u16)(a[k] >> 16);
+                }
+            }
+        }
+    } else if (valid) {
+#pragma unroll
+        for (int g = 0; g < (E + 7) / 8; g++) {
+            const u32 a = pack(O[4 * g + 2 * y], O[4 * g + 2 * y + 1]);
+            if (8 * g + 2 * quad < E)
+                to[8 * g + 2 * quad] = (u16)a;
+            if (8 * g + 2 * quad + 1 < E)
+                to[8 * g + 2 * quad + 1] = (u16)(a >> 16);
+        }
+    }
+}
+
+/* The block ------------------------------------------------------------------------------------------------ */
+
+struct Work { /* a query tile: its place in the grid, and how many key tiles of either class it has */
+    int b, h, tile[3], partial, full, valid;
+};
+
+template <class K> struct Shape {
+    static constexpr int D_PANELS = (K::D + 63) / 64, E_PANELS = (K::E + 63) / 64;
+    static constexpr int Q_PANEL = K::BLOCK_M * 128, KV_PANEL = K::BLOCK_N * 128;
+    static constexpr int Q_BYTES = D_PANELS * Q_PANEL, K_BYTES = D_PANELS * KV_PANEL, V_BYTES = E_PANELS * KV_PANEL;
+    static constexpr int Q_BUFFERS = K::EARLY ? 2 : 1;
+    static constexpr int AT_Q = 0, AT_K = Q_BUFFERS * Q_BYTES, AT_V = AT_K + K::STAGES * K_BYTES;
+    static constexpr int AT_BARS = AT_V + K::STAGES * V_BYTES;
+    static constexpr int Q_FULL = AT_BARS, Q_EMPTY = Q_FULL + 16, K_FULL = Q_EMPTY + 16, K_EMPTY = K_FULL + 32,
+                         V_FULL = K_EMPTY + 32, V_EMPTY = V_FULL + 32, WORK_FULL = V_EMPTY + 32, WORK_EMPTY = WORK_FULL + 8;
+    static constexpr int AT_WORK = WORK_EMPTY + 8, AT_TILES = AT_WORK + 48; /* tile[s]: place of the key tile in slot s */
+    static constexpr int BYTES = AT_TILES + 4 * 16;
+    static constexpr int SCORES = K::BLOCK_N / 2, SUMS = (K::E + 7) / 8 * 4;
+};
+
+DEV void work_write(unsigned char *at, const Work &w)
+{
+    volatile int *p = (volatile int *)at;
+    p[0] = w.b, p[1] = w.h, p[2] = w.tile[0], p[3] = w.tile[1], p[4] = w.tile[2];
+    p[5] = w.partial, p[6] = w.full, p[7] = w.valid;
+}
+
+DEV void work_read(const unsigned char *at, Work &w)
+{
+    const volatile int *p = (const volatile int *)at;
+    w.b = p[0], w.h = p[1], w.tile[0] = p[2], w.tile[1] = p[3], w.tile[2] = p[4];
+    w.partial = p[5], w.full = p[6], w.valid = p[7];
+}
+
+/* The range of key tiles that a query tile's hull leaves, walked in linear order. */
+struct KeyTiles {
+    int lo[3], hi[3];
+    DEV_MEMBER int count() const
+    {
+        int n = 1;
+        for (int a = 0; a < 3; a++)
+            n *= hi[a] > lo[a] ? hi[a] - lo[a] : 0;
+        return n;
+    }
+    template <int RANK> DEV_MEMBER void place(int at, int (&tile)[3]) const
+    {
+        tile[0] = lo[0] + at, tile[1] = tile[2] = 0;
+        if (RANK == 2) {
+            const int n = hi[1] - lo[1];
+            tile[0] = lo[0] + at / n, tile[1] = lo[1] + at % n;
+        }
+        if (RANK == 3) {
+            const int n = hi[2] - lo[2], m = hi[1] - lo[1], row = at / n;
+            tile[2] = lo[2] + at % n, tile[1] = lo[1] + row % m, tile[0] = lo[0] + row / m;
+        }
+    }
+};
+
+enum { CLASS_EMPTY, CLASS_PARTIAL, CLASS_FULL };
+
+template <class K>
+DEV int class_of(const typename K::Launch &P, const typename K::Root &root, const KeyTiles &tiles, int at, int count)
+{
+    int tile[3];
+    tiles.place<K::RANK>(at < count ? at : 0, tile);
+    return at < count ? K::classify(P, root, tile) : CLASS_EMPTY;
+}
+
+/* Warp 1: claims, counts, publishes. The claim comes late, when the warp that loads has almost finished the tile before:
+ * blocks that are ahead take more. */
+template <class K> DEV void schedule(const typename K::Launch &P, unsigned char *smem, u32 base)
+{
+    typedef Shape<K> X;
+    const int lane = threadIdx.x & 31, total = K::total(P);
+    unsigned int *counter = K::counter(P);
+    int claim = blockIdx.x;
+    for (u32 phase = 1;; phase ^= 1) {
+        barrier_wait(base + X::WORK_EMPTY, phase);
+        Work w;
+        w.valid = claim < total;
+        if (w.valid) {
+            K::decode(P, claim, w);
+            typename K::Root root;
+            K::root(P, w, 0, root);
+            KeyTiles tiles;
+            K::range(P, root, tiles);
+            const int count = tiles.count();
+            w.partial = w.full = 0;
+            for (int at = 0; at < count; at += 32) {
+                const int kind = class_of<K>(P, root, tiles, at + lane, count);
+                w.partial += __popc(__ballot_sync(0xffffffffu, kind == CLASS_PARTIAL));
+                w.full += __popc(__ballot_sync(0xffffffffu, kind == CLASS_FULL));
+            }
+            if (w.partial + w.full == 0)
+                w.partial = 1; /* rows that see nothing: one tile, of which the element test leaves nothing */
+        }
+        if (lane == 0) {
+            work_write(smem + X::AT_WORK, w);
+            barrier_arrive(base + X::WORK_FULL);
+        }
+        __syncwarp();
+        if (!w.valid)
+            break;
+        if (lane == 0)
+            claim = (int)gridDim.x + (int)atomicAdd(counter, 1u);
+        claim = __shfl_sync(0xffffffffu, claim, 0);
+    }
+    if (lane == 0) { /* the last block leaves the counters as it found them */
+        __threadfence();
+        if (atomicAdd(counter + 1, 1u) == gridDim.x - 1)
+            counter[0] = counter[1] = 0;
+    }
+}
+
+/* Warp 0: brings tiles in. */
+template <class K> struct Loader {
+    typedef Shape<K> X;
+    const typename K::Launch &P;
+    unsigned char *smem;
+    u32 base;
+    u64 once, kept; /* L2 policies */
+    int slot_k, slot_v, slot_q;
+    u32 phase_k, phase_v, phase_q;
+
+    DEV_MEMBER void load_q(const Work &w, const typename K::Root &root)
+    {
+        barrier_wait(base + X::Q_EMPTY + 8 * slot_q, phase_q);
+        const u32 bar = base + X::Q_FULL + 8 * slot_q;
+        barrier_expect(bar, X::Q_BYTES);
+        K::load_q(P, w, root, base + X::AT_Q + slot_q * X::Q_BYTES, bar, once);
+        if (++slot_q == X::Q_BUFFERS)
+            slot_q = 0, phase_q ^= 1;
+    }
+    DEV_MEMBER void load_k(const typename K::Root &root, const int (&tile)[3])
+    {
+        barrier_wait(base + X::K_EMPTY + 8 * slot_k, phase_k);
+        volatile int *place = (volatile int *)(smem + X::AT_TILES + 16 * slot_k);
+        place[0] = tile[0], place[1] = tile[1], place[2] = tile[2];
+        const u32 bar = base + X::K_FULL + 8 * slot_k;
+        barrier_expect(bar, X::K_BYTES);
+        K::load_k(P, root, tile, base + X::AT_K + slot_k * X::K_BYTES, bar, kept);
+        if (++slot_k == K::STAGES)
+            slot_k = 0, phase_k ^= 1;
+    }
+    DEV_MEMBER void load_v(const typename K::Root &root, const int (&tile)[3])
+    {
+        barrier_wait(base + X::V_EMPTY + 8 * slot_v, phase_v);
+        const u32 bar = base + X::V_FULL + 8 * slot_v;
+        barrier_expect(bar, X::V_BYTES);
+        K::load_v(P, root, tile, base + X::AT_V + slot_v * X::V_BYTES, bar, kept);
+        if (++slot_v == K::STAGES)
+            slot_v = 0, phase_v ^= 1;
+    }
+};
+
+template <class K> DEV void load(const typename K::Launch &P, unsigned char *smem, u32 base)
+{
+    typedef Shape<K> X;
+    const int lane = threadIdx.x & 31;
+    Loader<K> loader = {P, smem, base, 0, 0, 0, 0, 0, 1, 1, 1};
+    asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(loader.once));
+    asm("createpolicy.fractional.L2::evict_last.b64 %0;" : "=l"(loader.kept));
+    for (u32 phase = 0;; phase ^= 1) {
+        barrier_wait(base + X::WORK_FULL, phase);
+        Work w;
+        work_read(smem + X::AT_WORK, w);
+        if (!w.valid)
+            break;
+        typename K::Root root;
+        K::root(P, w, 0, root);
+        KeyTiles tiles;
+        K::range(P, root, tiles);
+        const int count = tiles.count();
+        int left = w.partial + w.full, before[3];
+        const int all = left;
+        __syncwarp();
+        /* A tile's keys come one tile ahead of the values before them, as they are used. */
+        for (int kind = CLASS_PARTIAL; kind <= CLASS_FULL; kind++)
+            for (int at = 0; at < count || (at == 0 && kind == CLASS_PARTIAL); at += 32) {
+                u32 found = __ballot_sync(0xffffffffu, class_of<K>(P, root, tiles, at + lane, count) == kind);
+                if (kind == CLASS_PARTIAL && at + 32 >= count && left == all && w.full == 0 && !found)
+                    found = 1; /* the tile for rows that see nothing */
+                for (; found; found &= found - 1) {
+                    int tile[3] = {0, 0, 0};
+                    if (count)
+                        tiles.place<K::RANK>(at + __ffs(found) - 1, tile);
+                    if (lane == 0) {
+                        loader.load_k(root, tile);
+                        if (left == all)
+                            loader.load_q(w, root);
+                        else
+                            loader.load_v(root, before);
+                        if (left == (all < K::AHEAD ? all : K::AHEAD))
+                            barrier_arrive(base + X::WORK_EMPTY);
+                    }
+                    before[0] = tile[0], before[1] = tile[1], before[2] = tile[2];
+                    left--;
+                }
+            }
+        if (lane == 0)
+            loader.load_v(root, before);
+        __syncwarp();
+    }
+}
+
+/* A warpgroup of 64 query rows. */
+template <class K> struct Consumer {
+    typedef Shape<K> X;
+    typedef typename K::Root Root;
+    const typename K::Launch &P;
+    unsigned char *smem;
+    u32 base;
+    int wg, row, column; /* of this thread: first row in the tile, first column of a group of 8 */
+    bool lead;
+    u64 q, k, v;
+    int slot_k, slot_v, slot_q;
+    u32 phase_k, phase_v, phase_q, phase_work;
+
+    DEV_MEMBER void fetch(Work &w)
+    {
+        barrier_wait(base + X::WORK_FULL, phase_work);
+        work_read(smem + X::AT_WORK, w);
+        __syncwarp();
+        if (lead)
+            barrier_arrive(base + X::WORK_EMPTY);
+        phase_work ^= 1;
+    }
+    DEV_MEMBER void turn() const
+    {
+        if (K::PINGPONG && K::WGS > 1)
+            named_sync(1 + wg, 256);
+    }
+    DEV_MEMBER void pass() const
+    {
+        if (K::PINGPONG && K::WGS > 1)
+            named_arrive(wg + 1 == K::WGS ? 1 : 2 + wg, 256);
+    }
+    DEV_MEMBER void wait_q() const { barrier_wait(base + X::Q_FULL + 8 * slot_q, phase_q); }
+    DEV_MEMBER void free_q()
+    {
+        if (lead)
+            barrier_arrive(base + X::Q_EMPTY + 8 * slot_q);
+        if (++slot_q == X::Q_BUFFERS)
+            slot_q = 0, phase_q ^= 1;
+    }
+    DEV_MEMBER void wait_k() const { barrier_wait(base + X::K_FULL + 8 * slot_k, phase_k); }
+    DEV_MEMBER void wait_v() const { barrier_wait(base + X::V_FULL + 8 * slot_v, phase_v); }
+    template <bool WANTED> DEV_MEMBER void free_k(int (&tile)[3])
+    {
+        if (WANTED) {
+            const volatile int *place = (const volatile int *)(smem + X::AT_TILES + 16 * slot_k);
+            tile[0] = place[0];
+            tile[1] = K::RANK > 1 ? place[1] : 0;
+            tile[2] = K::RANK > 2 ? place[2] : 0;
+            __syncwarp();
+        }
+        if (lead)
+            barrier_arrive(base + X::K_EMPTY + 8 * slot_k);
+        if (++slot_k == K::STAGES)
+            slot_k = 0, phase_k ^= 1;
+    }
+    DEV_MEMBER void free_v()
+    {
+        if (lead)
+            barrier_arrive(base + X::V_EMPTY + 8 * slot_v);
+        if (++slot_v == K::STAGES)
+            slot_v = 0, phase_v ^= 1;
+    }
+    DEV_MEMBER void scores(float (&S)[X::SCORES]) const
+    {
+        K::scores(S, q + (u64)(slot_q * (X::Q_BYTES >> 4)), k + (u64)(slot_k * (X::K_BYTES >> 4)));
+    }
+    DEV_MEMBER void sum(float (&O)[X::SUMS], const u32 (&W)[X::SCORES / 2]) const
+    {
+        K::sum(O, W, v + (u64)(slot_v * (X::V_BYTES >> 4)));
+    }
+    DEV_MEMBER void weights(u32 (&W)[X::SCORES / 2], const float (&S)[X::SCORES]) const
+    {
+#pragma unroll
+        for (int x = 0; x < X::SCORES / 2; x++)
+            W[x] = K::pack(S[2 * x], S[2 * x + 1]);
+    }
+    /* The scores of a query tile's first key tile, whose sum has not begun. */
+    DEV_MEMBER void first(float (&S)[X::SCORES], typename K::Rows &rows, typename K::Carry &carry, const Root &root)
+    {
+        int tile[3] = {0, 0, 0};
+        settle(S);
+        free_k<true>(tile);
+        K::start(root, rows);
+        K::template score<true>(P, root, tile, row, column, S, rows, carry);
+    }
+    template <bool MASKED>
+    DEV_MEMBER void step(float (&S)[X::SCORES], float (&O)[X::SUMS], u32 (&W)[X::SCORES / 2], typename K::Rows &rows,
+                         typename K::Carry &carry, const Root &root)
+    {
+        int tile[3] = {0, 0, 0};
+        wait_k();
+        turn();
+        wgmma_fence();
+        scores(S);
+        wgmma_commit();
+        wait_v();
+        wgmma_fence();
+        sum(O, W);
+        wgmma_commit();
+        pass();
+        wgmma_wait<1>();
+        settle(S);
+        free_k<MASKED || K::TILE_IN_FULL>(tile);
+        K::template score<MASKED>(P, root, tile, row, column, S, rows, carry);
+        wgmma_wait<0>();
+        settle(O);
+        settle(W);
+        free_v();
+        weights(W, S);
+        K::rescale(O, carry);
+    }
+    DEV_MEMBER void last(float (&O)[X::SUMS], const u32 (&W)[X::SCORES / 2])
+    {
+        wait_v();
+        wgmma_fence();
+        sum(O, W);
+        wgmma_commit();
+        wgmma_wait<0>();
+        settle(O);
+        free_v();
+    }
+    DEV_MEMBER void run()
+    {
+        Work w;
+        fetch(w);
+        if (!w.valid)
+            return;
+        if (K::PINGPONG && K::WGS > 1 && wg == K::WGS - 1)
+            named_arrive(1, 256);
+        float S[X::SCORES], O[X::SUMS];
+        u32 W[X::SCORES / 2];
+        typename K::Rows rows;
+        typename K::Carry carry;
+        Root root;
+        while (true) {
+            K::root(P, w, row, root);
+            wait_q();
+            wait_k();
+            wgmma_fence();
+            scores(S);
+            wgmma_commit();
+            wgmma_wait<0>();
+            first(S, rows, carry, root);
+            weights(W, S);
+            bool more = true;
+            while (more) {
+#pragma unroll
+                for (int x = 0; x < X::SUMS; x++)
+                    O[x] = 0;
+                int masked = w.partial - 1, plain = w.full;
+                if (masked < 0)
+                    masked = 0, plain--;
+#pragma unroll 1
+                for (; masked > 0; masked--)
+                    step<true>(S, O, W, rows, carry, root);
+#pragma unroll 1
+                for (; plain > 0; plain--)
+                    step<false>(S, O, W, rows, carry, root);
+                free_q();
+                Work next;
+                fetch(next);
+                more = false;
+                if (K::EARLY && next.valid) {
+                    more = true;
+                    typename K::Rows done = rows;
+                    Root root_next;
+                    K::root(P, next, row, root_next);
+                    wait_q();
+                    wait_k();
+                    turn();
+                    wgmma_fence();
+                    scores(S);
+                    wgmma_commit();
+                    wait_v();
+                    wgmma_fence();
+                    sum(O, W);
+                    wgmma_commit();
+                    pass();
+                    wgmma_wait<1>();
+                    first(S, rows, carry, root_next);
+                    wgmma_wait<0>();
+                    settle(O);
+                    settle(W);
+                    free_v();
+                    weights(W, S);
+                    K::finish(P, w, root, done, O, row);
+                    root = root_next;
+                } else {
+                    last(O, W);
+                    K::finish(P, w, root, rows, O, row);
+                }
+                w = next;
+            }
+            if (!w.valid)
+                break;
+        }
+    }
+};
+
+template <class K> DEV void attend(const typename K::Launch &P, unsigned char *smem)
+{
+    typedef Shape<K> X;
+    const u32 base = shared_address(smem);
+    const int wg = __shfl_sync(0xffffffffu, (int)(threadIdx.x >> 7), 0);
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < X::Q_BUFFERS; s++) {
+            barrier_init(base + X::Q_FULL + 8 * s, 1);
+            barrier_init(base + X::Q_EMPTY + 8 * s, 4 * K::WGS);
+        }
+        for (int s = 0; s < K::STAGES; s++) {
+            barrier_init(base + X::K_FULL + 8 * s, 1);
+            barrier_init(base + X::K_EMPTY + 8 * s, 4 * K::WGS);
+            barrier_init(base + X::V_FULL + 8 * s, 1);
+            barrier_init(base + X::V_EMPTY + 8 * s, 4 * K::WGS);
+        }
+        barrier_init(base + X::WORK_FULL, 1);
+        barrier_init(base + X::WORK_EMPTY, 4 * K::WGS + 1);
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    }
+    __syncthreads();
+    if (wg == 0) {
+        if (K::PRODUCER_REGS)
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(K::PRODUCER_REGS ? K::PRODUCER_REGS : 24));
+        const int warp = threadIdx.x >> 5;
+        if (warp == 0)
+            load<K>(P, smem, base);
+        else if (warp == 1)
+            schedule<K>(P, smem, base);
+        return;
+    }
+    if (K::PRODUCER_REGS)
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(K::PRODUCER_REGS ? K::CONSUMER_REGS : 24));
+    const int lane = threadIdx.x & 31, warp = (threadIdx.x >> 5) & 3, me = wg - 1;
+    Consumer<K> consumer = {P,
+                            smem,
+                            base,
+                            me,
+                            64 * me + 16 * warp + (lane >> 2),
+                            2 * (lane & 3),
+                            lane == 0,
+                            matrix(base + X::AT_Q + 64 * 128 * me, 16),
+                            matrix(base + X::AT_K, 16),
+                            matrix(base + X::AT_V, X::KV_PANEL),
+                            0, 0, 0, 0, 0, 0, 0};
+    consumer.run();
+}
