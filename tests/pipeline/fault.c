@@ -1,6 +1,6 @@
-/* Making faults: see fault.h. The places are found by one walk that counts them; the fault asked for is made on the
- * way. A value that reaches memory or a var is `data` and may be wrong in any way; one that only decides which tiles
- * are visited may be wrong only in the direction that leaves something out. */
+/* Making faults: see fault.h. The places are found by one walk that counts them; the fault asked for is made on
+ * the way. A value that reaches memory or a var is `data` and may be wrong in any way; one that only decides which
+ * tiles are visited may be wrong only in the direction that leaves something out. */
 #include "fault.h"
 
 #include <math.h>
@@ -12,6 +12,7 @@ typedef struct Seeder {
     const Inst *where;
     bool *data;                            /* by id */
     bool tensor_data[PROGRAM_MAX_TENSORS]; /* workspaces whose elements are data */
+    bool *rescaled;                        /* vars: what they begin with is multiplied by zero */
     bool changed;
     uint32_t known;                        /* ids of the sound Program are below */
 } Seeder;
@@ -25,7 +26,7 @@ static bool here(Seeder *s, const Inst *inst, const char *kind)
     return true;
 }
 
-/* What is data ------------------------------------------------------------------------------------------------- */
+/* What is data ------------------------------------------------------------------------------------------- */
 
 static void mark(Seeder *s, const Inst *inst)
 {
@@ -34,13 +35,18 @@ static void mark(Seeder *s, const Inst *inst)
     s->data[inst->id] = s->changed = true;
 }
 
+static bool is_data_tensor(const Seeder *s, int tensor)
+{
+    return s->program->tensors[tensor].role != ROLE_WORKSPACE || s->tensor_data[tensor];
+}
+
 static void mark_operands(void *user, Inst *inst)
 {
     Seeder *s = user;
     bool into = inst->op == TILE_SET || (inst->op == TILE_CONTRACT && inst->target);
     bool data = into ? s->data[inst->target->id] : s->data[inst->id];
     if (inst->op == TILE_STORE)
-        data = s->program->tensors[inst->tensor].role != ROLE_WORKSPACE || s->tensor_data[inst->tensor];
+        data = is_data_tensor(s, inst->tensor);
     if (!data || inst->op == TILE_FOR)
         return;
     for (int k = 0; k < inst->arg_count; k++)
@@ -58,7 +64,25 @@ static void find_data(Seeder *s)
     } while (s->changed);
 }
 
-/* Expressions ---------------------------------------------------------------------------------------------------- */
+static bool multiplies(const Expr *e, int arg)
+{
+    for (int k = 0; k < e->arity; k++)
+        if ((e->op == EXPR_MUL && e->args[k]->op == EXPR_ARG && e->args[k]->index == arg) ||
+            multiplies(e->args[k], arg))
+            return true;
+    return false;
+}
+
+static void find_rescaled(void *user, Inst *inst)
+{
+    Seeder *s = user;
+    const Inst *value = inst->op == TILE_SET ? inst->args[0] : NULL;
+    for (int k = 0; value && value->op == TILE_MAP && k < value->arg_count; k++)
+        if (value->args[k] == inst->target && multiplies(value->expr, k))
+            s->rescaled[inst->target->id] = true;
+}
+
+/* Expressions -------------------------------------------------------------------------------------------- */
 
 static const Expr *exchange(ExprPool *pool, const Expr *e, const Expr *old, const Expr *new)
 {
@@ -131,7 +155,8 @@ static void fault_node(Seeder *s, Inst *inst, const Expr *e)
     case EXPR_LT:
     case EXPR_LE:
         if (a->type == TYPE_INT)
-            rewrite(s, inst, e, expr_op2(pool, e->op == EXPR_LT ? EXPR_LE : EXPR_LT, a, b), "< for <=, or <= for <");
+            rewrite(s, inst, e, expr_op2(pool, e->op == EXPR_LT ? EXPR_LE : EXPR_LT, a, b),
+                    "< for <=, or <= for <");
         break;
     case EXPR_EQ:
         rewrite(s, inst, e, expr_op2(pool, EXPR_NE, a, b), "!= for ==");
@@ -192,12 +217,22 @@ static void visit_node(void *user, const Expr *e)
     fault_node(nodes->seeder, nodes->inst, e);
 }
 
-/* Faults of a condition that go one way only: `weaker` makes it true more often, else it is true less often. */
+static int comparisons(const Expr *e)
+{
+    if (e->op != EXPR_NOT && e->op != EXPR_AND && e->op != EXPR_OR)
+        return 1;
+    return comparisons(e->args[0]) + (e->arity > 1 ? comparisons(e->args[1]) : 0);
+}
+
+/* Faults of a condition that go one way only: `weaker` makes it true more often, else it is true less often. In a
+ * long list of reasons one covers for the other: such a condition is wrong as a whole or not at all. */
 static void fault_condition(Seeder *s, Inst *inst, const Expr *e, bool weaker)
 {
     ExprPool *pool = s->program->pool;
     const Expr *one = expr_int(pool, 1);
     const char *off = weaker ? "a tile test is too weak" : "a tile test is too strong";
+    if (comparisons(inst->expr) > 6)
+        return;
     if (e->op == EXPR_NOT) {
         fault_condition(s, inst, e->args[0], !weaker);
     } else if (e->op == EXPR_AND || e->op == EXPR_OR) {
@@ -208,14 +243,18 @@ static void fault_condition(Seeder *s, Inst *inst, const Expr *e, bool weaker)
         }
     } else if ((e->op == EXPR_LT || e->op == EXPR_LE) && e->args[0]->type == TYPE_INT) {
         const Expr *a = e->args[0], *b = e->args[1];
-        if (e->op == EXPR_LT)
-            rewrite(s, inst, e, weaker ? expr_op2(pool, EXPR_LE, a, b) : expr_op2(pool, EXPR_LT, expr_op2(pool, EXPR_ADD, a, one), b), off);
+        if (e->op == EXPR_LT && weaker)
+            rewrite(s, inst, e, expr_op2(pool, EXPR_LE, a, b), off);
+        else if (e->op == EXPR_LT)
+            rewrite(s, inst, e, expr_op2(pool, EXPR_LT, expr_op2(pool, EXPR_ADD, a, one), b), off);
+        else if (weaker)
+            rewrite(s, inst, e, expr_op2(pool, EXPR_LE, a, expr_op2(pool, EXPR_ADD, b, one)), off);
         else
-            rewrite(s, inst, e, weaker ? expr_op2(pool, EXPR_LE, a, expr_op2(pool, EXPR_ADD, b, one)) : expr_op2(pool, EXPR_LT, a, b), off);
+            rewrite(s, inst, e, expr_op2(pool, EXPR_LT, a, b), off);
     }
 }
 
-/* Instructions --------------------------------------------------------------------------------------------------- */
+/* Instructions ------------------------------------------------------------------------------------------- */
 
 static Builder before(Seeder *s, Inst *inst)
 {
@@ -263,7 +302,8 @@ static void fault_seq(Seeder *s, Inst *inst)
     static const SeqField side[] = {SEQ_K_BEGIN, SEQ_K_LENGTH, SEQ_Q_BEGIN, SEQ_Q_LENGTH};
     static const SeqField part[] = {SEQ_Q_LENGTH, SEQ_Q_BEGIN, SEQ_K_LENGTH, SEQ_K_BEGIN};
     SeqField field = inst->seq;
-    if (!is_zero(s, &(Inst){.args = &inst}, expr_arg(s->program->pool, 0, TYPE_INT)) && here(s, inst, "queries for keys, or keys for queries"))
+    bool zero = is_zero(s, &(Inst){.args = &inst}, expr_arg(s->program->pool, 0, TYPE_INT));
+    if (!zero && here(s, inst, "queries for keys, or keys for queries"))
         inst->seq = side[field];
     if (here(s, inst, "begin for length, or length for begin"))
         inst->seq = part[field];
@@ -272,12 +312,14 @@ static void fault_seq(Seeder *s, Inst *inst)
 static void fault_var(Seeder *s, Inst *inst)
 {
     ExprPool *pool = s->program->pool;
-    if (inst->type.elem != ELEM_TYPE_F32 || inst->args[0]->type.axis_count || !here(s, inst, "wrong first value"))
+    bool plain = inst->type.elem == ELEM_TYPE_F32 && !inst->args[0]->type.axis_count && !s->rescaled[inst->id];
+    if (!plain || !here(s, inst, "wrong first value"))
         return;
     Builder b = before(s, inst);
     const Expr *first = expr_arg(pool, 0, TYPE_FLOAT);
     const Expr *lowest = expr_op2(pool, EXPR_EQ, first, expr_float(pool, -INFINITY));
-    const Expr *wrong = expr_op3(pool, EXPR_SELECT, lowest, expr_float(pool, 3e4), expr_op2(pool, EXPR_ADD, first, expr_float(pool, 1)));
+    const Expr *wrong = expr_op3(pool, EXPR_SELECT, lowest, expr_float(pool, 3e4),
+                                 expr_op2(pool, EXPR_ADD, first, expr_float(pool, 1)));
     inst->args[0] = build_map(&b, wrong, inst->args, 1);
 }
 
@@ -359,7 +401,7 @@ static void visit(void *user, Inst *inst)
             inst_remove(inst);
         break;
     case TILE_STORE:
-        if (s->program->tensors[inst->tensor].role != ROLE_WORKSPACE || s->tensor_data[inst->tensor])
+        if (is_data_tensor(s, inst->tensor))
             fault_access(s, inst);
         break;
     case TILE_CONTRACT:
@@ -389,9 +431,27 @@ int fault_seed(Program *program, int number, const char **kind, const Inst **whe
 {
     Seeder s = {.program = program, .wanted = number, .known = program->next_id};
     s.data = ARENA_ARRAY(program->arena, bool, program->next_id);
+    s.rescaled = ARENA_ARRAY(program->arena, bool, program->next_id);
     find_data(&s);
+    program_walk(program, find_rescaled, &s);
     program_walk(program, visit, &s);
     *kind = s.kind;
     *where = s.where;
+    return s.count;
+}
+
+static void force_partial(void *user, Inst *inst)
+{
+    Seeder *s = user;
+    if (inst->op != TILE_IF || !is_not(inst->args[0]))
+        return;
+    inst->args[0]->expr = expr_bool(s->program->pool, true);
+    s->count++;
+}
+
+int fault_force_partial(Program *program)
+{
+    Seeder s = {.program = program};
+    program_walk(program, force_partial, &s);
     return s.count;
 }
