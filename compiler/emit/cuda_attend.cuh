@@ -16,6 +16,8 @@
  *     total, counter, decode, root, range, classify, load_q, load_k, load_v, start, score, rescale, finish, pack
  *     scores, sum: the two products (wgmma). */
 
+#pragma nv_diag_suppress 177, 128
+
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef unsigned short u16;
@@ -275,8 +277,15 @@ template <class K> DEV void schedule(const typename K::Launch &P, unsigned char 
     const int lane = threadIdx.x & 31, total = K::total(P);
     unsigned int *counter = K::counter(P);
     int claim = blockIdx.x;
+    bool begun = false;
     for (u32 phase = 1;; phase ^= 1) {
         barrier_wait(base + X::WORK_EMPTY, phase);
+        if (begun) {
+            if (lane == 0)
+                claim = (int)gridDim.x + (int)atomicAdd(counter, 1u);
+            claim = __shfl_sync(0xffffffffu, claim, 0);
+        }
+        begun = true;
         Work w;
         w.valid = claim < total;
         if (w.valid) {
@@ -302,9 +311,6 @@ template <class K> DEV void schedule(const typename K::Launch &P, unsigned char 
         __syncwarp();
         if (!w.valid)
             break;
-        if (lane == 0)
-            claim = (int)gridDim.x + (int)atomicAdd(counter, 1u);
-        claim = __shfl_sync(0xffffffffu, claim, 0);
     }
     if (lane == 0) { /* the last block leaves the counters as it found them */
         __threadfence();
@@ -376,11 +382,14 @@ template <class K> DEV void load(const typename K::Launch &P, unsigned char *sme
         const int all = left;
         __syncwarp();
         /* A tile's keys come one tile ahead of the values before them, as they are used. */
+#pragma unroll 1
         for (int kind = CLASS_PARTIAL; kind <= CLASS_FULL; kind++)
+#pragma unroll 1
             for (int at = 0; at < count || (at == 0 && kind == CLASS_PARTIAL); at += 32) {
                 u32 found = __ballot_sync(0xffffffffu, class_of<K>(P, root, tiles, at + lane, count) == kind);
                 if (kind == CLASS_PARTIAL && at + 32 >= count && left == all && w.full == 0 && !found)
                     found = 1; /* the tile for rows that see nothing */
+#pragma unroll 1
                 for (; found; found &= found - 1) {
                     int tile[3] = {0, 0, 0};
                     if (count)
