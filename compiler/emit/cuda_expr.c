@@ -285,6 +285,7 @@ static const char *float_call(const Writer *w, ExprOp op)
     case EXPR_FLOOR: return "floorf";
     case EXPR_LOG: return w->fast ? "attune_log" : "logf";
     case EXPR_LOG2: return w->fast ? "attune_lg2" : "log2f";
+    case EXPR_LOG1P: return "log1pf";
     case EXPR_SQRT: return w->fast ? "attune_sqrt" : "__fsqrt_rn";
     case EXPR_RSQRT: return w->fast ? "attune_rsqrt" : "__frsqrt_rn";
     case EXPR_SIN: return "sinf";

@@ -99,7 +99,7 @@ static int op_cost(const Expr *e)
 {
     switch (e->op) {
     case EXPR_EXP: case EXPR_EXP2: return 12;
-    case EXPR_LOG: case EXPR_LOG2: case EXPR_TANH: case EXPR_SIGMOID: return 24;
+    case EXPR_LOG: case EXPR_LOG2: case EXPR_TANH: case EXPR_SIGMOID: case EXPR_LOG1P: return 24;
     case EXPR_ERF: case EXPR_SIN: case EXPR_COS: return 40;
     case EXPR_POW: return e->type == TYPE_FLOAT && e->args[1]->op == EXPR_FLOAT ? 4 : 80;
     case EXPR_DIV: case EXPR_MOD: return e->type == TYPE_INT ? 12 : 4;

@@ -1,7 +1,7 @@
 /* Elementary functions of f32 scalars and vectors, as straight-line code.
  *
  * Bounds (units in the last place of the f32 result, subnormal results excepted; checked by tests/emit):
- *   exp, exp2 1.5; log, log2, tanh, sigmoid, erf 4; rsqrt 1.5; sin, cos 4 for |x| <= 2^24; pow 2.
+ *   exp, exp2 1.5; log, log2, log1p, tanh, sigmoid, erf 4; rsqrt 1.5; sin, cos 4 for |x| <= 2^24; pow 2.
  * Special values: exp(-inf) = 0, exp(+inf) = inf, log(0) = -inf, log(< 0) = NaN; NaN gives NaN everywhere.
  *
  * exp(x) = 2^n e^r with n = round(x / ln 2), r in [-ln2/2, ln2/2]. log(x) = n ln 2 + log m with m in [sqrt
@@ -152,6 +152,17 @@ static V math_log(Gen *g, V x)
     return log_special(g, x, r);
 }
 
+/* With u = 1 + x as rounded: log u, put right by what the rounding lost, (x - (u - 1)) / u. */
+static V math_log1p(Gen *g, V x)
+{
+    V one = num(g, x, 1), u = add(g, x, one);
+    V n, f = split_power(g, u, &n);
+    V lost = divide(g, sub(g, x, sub(g, u, one)), u);
+    V r = gen_fma(g, n, num(g, x, -2.12194440054690583e-4), add(g, log_rest(g, f), lost));
+    r = gen_fma(g, n, num(g, x, 0.693359375), add(g, f, r));
+    return log_special(g, u, r);
+}
+
 static V math_log2(Gen *g, V x)
 {
     V n, f = split_power(g, x, &n);
@@ -234,6 +245,7 @@ V math_emit(Gen *g, ExprOp op, V x)
     case EXPR_EXP2: return math_exp2(g, x);
     case EXPR_LOG: return math_log(g, x);
     case EXPR_LOG2: return math_log2(g, x);
+    case EXPR_LOG1P: return math_log1p(g, x);
     case EXPR_SQRT: return unary(g, "llvm.sqrt", x);
     case EXPR_RSQRT: return divide(g, num(g, x, 1), unary(g, "llvm.sqrt", x));
     case EXPR_SIN: return math_circular(g, x, 0);

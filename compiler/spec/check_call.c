@@ -40,7 +40,7 @@ static const Expr *fn_gelu(Checker *c, const Expr *const *x)
 static const Expr *fn_softplus(Checker *c, const Expr *const *x)
 {
     const Expr *small = op1(c, EXPR_EXP, op1(c, EXPR_NEG, op1(c, EXPR_ABS, x[0])));
-    return op2(c, EXPR_ADD, op2(c, EXPR_MAX, x[0], num(c, 0)), op1(c, EXPR_LOG, add(c, 1, small)));
+    return op2(c, EXPR_ADD, op2(c, EXPR_MAX, x[0], num(c, 0)), op1(c, EXPR_LOG1P, small));
 }
 /* Mega's: (1 + erf((x - sqrt(1/2)) / (sigma sqrt 2))) / 2 with sigma = sqrt(1 / (4 pi)) */
 static const Expr *fn_laplace(Checker *c, const Expr *const *x)
@@ -85,7 +85,7 @@ enum { FORMULA_COUNT = sizeof formulas / sizeof *formulas };
 /* Operators of Expr that are called by name. */
 static const ExprOp called_ops[] = {
     EXPR_ABS,  EXPR_SIGN, EXPR_MIN,   EXPR_MAX, EXPR_FLOOR, EXPR_EXP,  EXPR_EXP2,    EXPR_LOG,
-    EXPR_LOG2, EXPR_SQRT, EXPR_RSQRT, EXPR_SIN, EXPR_COS,   EXPR_TANH, EXPR_SIGMOID, EXPR_ERF,
+    EXPR_LOG2, EXPR_SQRT, EXPR_RSQRT, EXPR_SIN, EXPR_COS,   EXPR_TANH, EXPR_SIGMOID, EXPR_ERF, EXPR_LOG1P,
 };
 enum { CALLED_COUNT = sizeof called_ops / sizeof *called_ops };
 

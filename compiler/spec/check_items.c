@@ -268,7 +268,7 @@ static const Expr *log_of(Checker *c, const Expr *e)
         const Expr *x = e->args[0],
                    *small = expr_op1(pool, EXPR_EXP, expr_op1(pool, EXPR_NEG, expr_op1(pool, EXPR_ABS, x)));
         return expr_op2(pool, EXPR_SUB, expr_op2(pool, EXPR_MIN, x, expr_float(pool, 0)),
-                        expr_op1(pool, EXPR_LOG, expr_op2(pool, EXPR_ADD, expr_float(pool, 1), small)));
+                        expr_op1(pool, EXPR_LOG1P, small));
     }
     return expr_op1(pool, EXPR_LOG, e);
 }

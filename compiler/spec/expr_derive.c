@@ -142,6 +142,11 @@ static const Expr *derive_log2(Deriver *d, const Expr *e, const Expr *const *dx)
     return dx[0] ? op2(d, EXPR_DIV, dx[0], times(d, e->args[0], number(d, ln2))) : NULL;
 }
 
+static const Expr *derive_log1p(Deriver *d, const Expr *e, const Expr *const *dx)
+{
+    return dx[0] ? op2(d, EXPR_DIV, dx[0], op2(d, EXPR_ADD, e->args[0], number(d, 1))) : NULL;
+}
+
 static const Expr *derive_sqrt(Deriver *d, const Expr *e, const Expr *const *dx)
 {
     return dx[0] ? op2(d, EXPR_DIV, dx[0], times(d, e, number(d, 2))) : NULL;

@@ -217,6 +217,7 @@ static void count_function(void *user, const Expr *e)
     case EXPR_EXP2:
     case EXPR_LOG:
     case EXPR_LOG2:
+    case EXPR_LOG1P:
     case EXPR_SIN:
     case EXPR_COS:
     case EXPR_TANH:

@@ -29,6 +29,7 @@ static const Function functions[] = {
     {"exp2", EXPR_EXP2, exp2, 1.5, INFINITY},
     {"log", EXPR_LOG, log, 4, INFINITY},
     {"log2", EXPR_LOG2, log2, 4, INFINITY},
+    {"log1p", EXPR_LOG1P, log1p, 4, INFINITY},
     {"tanh", EXPR_TANH, tanh, 4, INFINITY},
     {"sigmoid", EXPR_SIGMOID, double_sigmoid, 4, INFINITY},
     {"erf", EXPR_ERF, erf, 4, INFINITY},

@@ -147,6 +147,7 @@ static double float_meaning(ExprOp op, double a, double b)
     case EXPR_EXP2: return exp2(a);
     case EXPR_LOG: return log(a);
     case EXPR_LOG2: return log2(a);
+    case EXPR_LOG1P: return log1p(a);
     case EXPR_SQRT: return sqrt(a);
     case EXPR_RSQRT: return 1 / sqrt(a);
     case EXPR_SIN: return sin(a);

@@ -264,7 +264,7 @@ static Gen *float_function(Maker *m, int depth)
         return node(m, GEN_FLOAT, 1, PICK(m, "tanh(%0)", "sigmoid(%0)", "sin(%0)", "cos(%0)", "erf(%0)", "exp(-abs(%0))", "exp2(-abs(%0))",
                                           "rsqrt(1 + square(%0))", "laplace(%0)", "clamp(%0, -1, 0.75)"), 1, x, NULL, NULL);
     return node(m, GEN_FLOAT, x->bound + 1, PICK(m, "abs(%0)", "-%0", "relu(%0)", "silu(%0)", "gelu(%0)", "elu(%0)", "softplus(%0)", "leaky_relu(%0, 0.1)",
-                                                 "log(1 + abs(%0))", "log2(1.5 + abs(%0))", "sqrt(abs(%0) + 0.25)", "pow(abs(%0) + 0.5, 0.5)",
+                                                 "log(1 + abs(%0))", "log1p(abs(%0))", "log2(1.5 + abs(%0))", "sqrt(abs(%0) + 0.25)", "pow(abs(%0) + 0.5, 0.5)",
                                                  "swish(%0)", "(let y = %0 in y / (1 + abs(y)))"), 1, x, NULL, NULL);
 }
 

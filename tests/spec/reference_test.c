@@ -446,6 +446,7 @@ static void expressions(void)
         "floor(s * 3) + ceil(s * 3) + int(s * 10) + float(i)",
         "min(s, 0.5, i) + max(i, 3, h) + abs(h - i) + sign(s) + sign(3 - i)",
         "relu(s) + elu(s) + silu(s) + gelu(s) + softplus(s) + laplace(s) + square(s) + leaky_relu(s, 0.1)",
+        "log1p(abs(s)) + 1e6 * log1p(1e-7 * s)",
         "elu(-s) + softplus(40 * s) + softplus(-40 * s)",
         "clamp(s, -0.1, 0.1) + clamp(i, 2, 5)",
         "2 ^ 3 + s ^ 2 + 2 ^ -1 + n ^ 2 + i ^ 0.5",
