@@ -21,7 +21,9 @@ typedef struct Compilation {
 
 static void pass_lower(Compilation *c)
 {
-    c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E);
+    const Target *target = c->options->target;
+    LowerOptions options = {.lowering = factor_asked(c->spec, target->name), .states = target->kind == TARGET_CPU || target->kind == TARGET_INTERP};
+    c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E, options);
 }
 
 static void pass_simplify(Compilation *c)
@@ -44,9 +46,12 @@ static bool schedule_applies(const char *block, const char *target)
 
 static void pass_size(Compilation *c)
 {
-    SizeChoice choice;
+    SizeChoice choice = {.chunk = 0};
     target_tiles(c->options->target, c->options->elem, c->options->D, c->options->E, c->spec->rank, choice.block_m, choice.block_n);
     static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
+    for (int i = 0; i < c->spec->schedule_count; i++)
+        if (!strcmp(c->spec->schedule[i].key, "chunk") && schedule_applies(c->spec->schedule[i].target, c->options->target->name))
+            choice.chunk = c->spec->schedule[i].value;
     for (int i = 0; i < c->spec->schedule_count; i++)
         for (int a = 0; a < SPEC_MAX_RANK; a++)
             for (int side = 0; side < 2; side++)

@@ -54,6 +54,9 @@ void kernel_describe(Kernel *kernel, const Program *program)
             for (int side = 0; side < 2; side++)
                 if (!strcmp(program->knobs[k].name, names[side][a]))
                     (side ? kernel->block_n : kernel->block_m)[a] = program->knobs[k].value;
+    for (int k = 0; k < program->knob_count; k++)
+        if (!strcmp(program->knobs[k].name, "chunk"))
+            kernel->block_m[0] = kernel->block_n[0] = program->knobs[k].value;
 }
 
 void kernel_destroy(Kernel *kernel)

@@ -145,6 +145,12 @@ void address_open_rows(Lower *lower, Phase *phase, int heads)
     bind_root(lower, phase->body, heads);
 }
 
+void address_declare(Lower *lower)
+{
+    side_declare(lower, &lower->q, true);
+    side_declare(lower, &lower->k, false);
+}
+
 void address_open(Lower *lower, Phase *phase, bool queries, int heads)
 {
     ExprPool *pool = lower->pool;
@@ -153,8 +159,7 @@ void address_open(Lower *lower, Phase *phase, bool queries, int heads)
     lower->q = lower->k = (TileSide){0};
     for (int a = 0; a < rank; a++)
         lower->query_tile[a] = lower->key_tile[a] = NULL;
-    side_declare(lower, &lower->q, true);
-    side_declare(lower, &lower->k, false);
+    address_declare(lower);
 
     int count = open_heads(phase, heads);
     int first_tile = count;
@@ -193,4 +198,58 @@ void address_bind_key_bounds(Lower *lower, Scope *bounds, Inst *const *tile)
 void address_bind_key_rows(Lower *lower, Scope *rows)
 {
     side_rows(lower, rows, &lower->k, false);
+}
+
+/* Chunks ------------------------------------------------------------------------------------------------------- */
+
+void address_open_chunks(Lower *lower, Phase *phase, int64_t chunk)
+{
+    address_open_rows(lower, phase, VAR_H);
+    lower->chunk = program_knob(lower->program, "chunk");
+    if (lower->program->knobs[lower->chunk].value == 0)
+        lower->program->knobs[lower->chunk].value = chunk;
+}
+
+static const Expr *chunk_local(Lower *lower, Scope *scope, const char *axis)
+{
+    int at = program_axis(lower->program, axis, var(lower, VAR_KNOB(lower->chunk)));
+    return value_name(lower, scope, build_index(&scope->at, at), TYPE_INT);
+}
+
+const Expr *address_bind_chunk_queries(Lower *lower, Scope *scope, const Expr *first)
+{
+    ExprPool *pool = lower->pool;
+    const Expr *local = chunk_local(lower, scope, "i"), *position = add(lower, first, local);
+    TileSide *side = &lower->q;
+    *side = (TileSide){.axis = program_axis(lower->program, "i", NULL), .inside_name = expr_var(pool, expr_fresh_bound(pool), TYPE_BOOL)};
+    value_forget(lower);
+    scope_bind(lower, scope, var(lower, VAR_I0), value_of(lower, scope, position));
+    const Expr *row = expr_op2(pool, EXPR_SUB, position, var(lower, VAR_OFFSET));
+    side->sequence_row = value_name(lower, scope, value_of(lower, scope, row), TYPE_INT);
+    const Expr *inside = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, expr_int(pool, 0), side->sequence_row),
+                                  expr_op2(pool, EXPR_LT, side->sequence_row, var(lower, VAR_SIZE_M)));
+    side->inside = value_of(lower, scope, inside);
+    scope_bind(lower, scope, side->inside_name, side->inside);
+    row = add(lower, side->sequence_row, value_name(lower, lower->root, lower->q_begin, TYPE_INT));
+    side->row = value_name(lower, scope, value_of(lower, scope, row), TYPE_INT);
+    return local;
+}
+
+const Expr *address_bind_chunk_keys(Lower *lower, Scope *scope, const Expr *first, const char *axis)
+{
+    ExprPool *pool = lower->pool;
+    const Expr *local = chunk_local(lower, scope, axis), *position = add(lower, first, local);
+    TileSide *side = &lower->k;
+    *side = (TileSide){.axis = program_axis(lower->program, axis, NULL), .inside_name = expr_var(pool, expr_fresh_bound(pool), TYPE_BOOL)};
+    value_forget(lower);
+    Inst *at = value_of(lower, scope, position);
+    scope_bind(lower, scope, var(lower, VAR_J0), at);
+    side->sequence_row = value_name(lower, scope, at, TYPE_INT);
+    const Expr *inside = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, expr_int(pool, 0), side->sequence_row),
+                                  expr_op2(pool, EXPR_LT, side->sequence_row, var(lower, VAR_SIZE_N)));
+    side->inside = value_of(lower, scope, inside);
+    scope_bind(lower, scope, side->inside_name, side->inside);
+    const Expr *row = add(lower, side->sequence_row, value_name(lower, lower->root, lower->k_begin, TYPE_INT));
+    side->row = value_name(lower, scope, value_of(lower, scope, row), TYPE_INT);
+    return local;
 }

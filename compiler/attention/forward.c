@@ -1,4 +1,4 @@
-/* Forward: the skeleton of every kernel of the quadratic form.
+/* Forward: the door of lowering, and the skeleton of every kernel of the quadratic form.
  *
  *     for each (b, h, query tile):
  *         for each key tile that the mask can reach: skip it when empty, else
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lower.h"
+#include "state.h"
 
 static Inst *scalar_int(Lower *lower, Scope *scope, int64_t value)
 {
@@ -148,10 +149,11 @@ static void check_output_channel(void *user, const Expr *e)
     }
 }
 
-static void store_rows(Lower *lower, Inst *o, Inst *const *returns, Inst *empty)
+void forward_store(Lower *lower, Scope *root, Inst *o, Inst *const *returns, Inst *empty)
 {
     ExprPool *pool = lower->pool;
-    Scope *root = lower->root;
+    Scope *outer = lower->root;
+    lower->root = root; /* reductions over the row are bound where it is */
     VarId e = expr_fresh_bound(pool);
     value_bind_axis(lower, e, "e", lower->Ev);
     const Expr *channel = expr_var(pool, e, TYPE_INT);
@@ -172,6 +174,7 @@ static void store_rows(Lower *lower, Inst *o, Inst *const *returns, Inst *empty)
     for (int r = 0; r < RETURN_KIND_COUNT; r++)
         if (lower->spec->returns[r] && returns[r])
             build_store(&root->at, lower->tensor_return[r], indices, 3, returns[r], lower->q.inside);
+    lower->root = outer;
 }
 
 /* ------------------------------------------------------------------------------------------------------------------- */
@@ -246,19 +249,25 @@ static bool supported(Lower *lower)
             return false;
         }
     }
-    if (spec->decay.kind == DECAY_CHANNEL || spec->decay.beta) {
-        diag_error(lower->diag, spec->decay.span, "not-yet", "%s is not compiled yet: only decays per head or per token are",
-                   spec->decay.beta ? "the delta rule" : "a decay per channel");
-        return false;
-    }
-    if (spec->decay.kind == DECAY_SCALAR && spec->rank > 1) {
+    if (spec->decay.kind != DECAY_NONE && spec->rank > 1) {
         diag_error(lower->diag, spec->decay.span, "decay-rank", "a decay needs a sequence (rank 1), not a grid of rank %d", spec->rank);
         return false;
     }
     return true;
 }
 
-Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E)
+static void quadratic_lower(Lower *lower)
+{
+    mask_tables_prepare(lower);
+    score_prepare_decay(lower);
+    Phase *phase = lower_phase(lower, "attend");
+    address_open(lower, phase, true, VAR_H);
+    Inst *returns[RETURN_KIND_COUNT] = {NULL}, *empty;
+    Inst *o = normalize_rows(lower, lower->root, returns, &empty);
+    forward_store(lower, lower->root, o, returns, empty);
+}
+
+Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E, LowerOptions options)
 {
     Lower lower = {.arena = arena, .diag = diag, .pool = spec->pool, .elem = elem, .D = D, .E = E};
     lower.spec = spec_specialize(arena, spec, D, E);
@@ -274,14 +283,20 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
                    (long long)lower.Ev, (long long)E);
         return NULL;
     }
+    LoweringChoice choice = factor_choose(arena, lower.spec, options.lowering, options.states);
+    if (choice.lowering == LOWERING_COUNT) {
+        diag_error(diag, choice.span, "lowering", "%s", choice.why);
+        return NULL;
+    }
     declare_tensors(&lower);
     feature_materialize(&lower);
-    mask_tables_prepare(&lower);
-    score_prepare_decay(&lower);
-    Phase *phase = lower_phase(&lower, "attend");
-    address_open(&lower, phase, true, VAR_H);
-    Inst *returns[RETURN_KIND_COUNT] = {NULL}, *empty;
-    Inst *o = normalize_rows(&lower, lower.root, returns, &empty);
-    store_rows(&lower, o, returns, empty);
+    if (choice.lowering == LOWERING_QUADRATIC)
+        quadratic_lower(&lower);
+    else if (choice.lowering == LOWERING_RECURRENT)
+        recurrent_lower(&lower, &choice.factor);
+    else if (choice.factor.ordered)
+        scan_lower(&lower, &choice.factor);
+    else
+        whole_lower(&lower, &choice.factor);
     return lower.program;
 }

@@ -3,6 +3,7 @@
 #define ATTUNE_LOWER_H
 
 #include "compiler/tile/tile.h"
+#include "factor.h"
 #include "mask.h"
 
 /* A nesting level in which values are computed. A value belongs to the outermost scope where all that it needs is
@@ -51,6 +52,7 @@ typedef struct Lower {
     int tensor_decay, tensor_decay_q; /* prefix sums of log decays at the keys and at the queries, or -1 */
     struct MaskTable *tables;        /* block minima and maxima */
     int table_count;
+    int chunk;                       /* knob of the linear lowerings */
 } Lower;
 
 /* value.c ---------------------------------------------------------------------------------------------------- */
@@ -77,6 +79,14 @@ const Expr *value_element(Lower *lower, int tensor, const Expr *head, const Expr
 void address_open(Lower *lower, Phase *phase, bool queries, int heads);
 /* Opens a phase over (b, head) alone, for work that is serial along the sequence. */
 void address_open_rows(Lower *lower, Phase *phase, int heads);
+/* Tile axes and boxes of both sides; part of address_open. */
+void address_declare(Lower *lower);
+/* Opens a phase over (b, head) that goes through the positions in chunks of `chunk`, unless the schedule wants others.
+ * The queries and the keys that stand at the positions from `first` on: rows, VAR_I0 or VAR_J0, along axis "i" or the
+ * named one. Give the rows' ordinal in the chunk. */
+void address_open_chunks(Lower *lower, Phase *phase, int64_t chunk);
+const Expr *address_bind_chunk_queries(Lower *lower, Scope *scope, const Expr *first);
+const Expr *address_bind_chunk_keys(Lower *lower, Scope *scope, const Expr *first, const char *axis);
 /* A key tile: `bounds` gets the scalars (origin, inclusive position bounds), `rows` the per-key values (J*, row,
  * inside), so that a tile that turns out to be empty costs only the scalars. */
 void address_bind_key_bounds(Lower *lower, Scope *bounds, Inst *const *tile);
@@ -104,13 +114,28 @@ void forward_sweep(Lower *lower, Scope *scope, double fill, bool wants_visible, 
 /* A phase and a workspace of the Program (its ordinal is set here); too many are an error. */
 Phase *lower_phase(Lower *lower, const char *name);
 int lower_workspace(Lower *lower, Tensor tensor);
+/* Applies `output` to the rows of lower->q and stores them and what is returned. `empty`: rows without a key; only
+ * read with an `output`. */
+void forward_store(Lower *lower, Scope *scope, Inst *o, Inst *const *returns, Inst *empty);
+/* What the target and the schedule say about the form. */
+typedef struct LowerOptions {
+    Lowering lowering;
+    bool states;                     /* states are fast on the target */
+} LowerOptions;
 /* The Program for one storage type and pair of widths, or NULL with diagnostics. */
-Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E);
+Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E, LowerOptions options);
 
 /* normalize.c: the row monoid ------------------------------------------------------------------------------------- */
 /* Runs the sweeps that the normaliser needs; gives the finished row o [m, e], the row statistics asked for and, when
  * the spec has an `output`, which rows saw no key (bool [m]). */
 Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns, Inst **empty);
+
+/* The type that weights are rounded to before they meet v: the storage type, as a plain run does. Weights that are not
+ * divided yet have no bound and would overflow f16: they stay f32. */
+ElemType normalize_weight_elem(const Lower *lower);
+/* o [m, e] of none, sum and count from the weighted sum, the sum of the weights and the number of keys (the last two
+ * NULL where the normaliser does not read them). */
+Inst *normalize_linear(Lower *lower, Scope *scope, Inst *acc, Inst *weights, Inst *count);
 
 /* mask tables: block minima and maxima of per-token arrays that the predicate reads ------------------------------ */
 void mask_tables_prepare(Lower *lower);

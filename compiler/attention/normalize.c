@@ -74,9 +74,7 @@ static void note_returned(Rows *r, Scope *s, Inst *t, Inst *visible)
     }
 }
 
-/* The type that weights are rounded to before they meet v: the storage type, as a plain run does. Weights that are not
- * divided yet have no bound and would overflow f16: they stay f32. */
-static ElemType weight_elem(const Lower *lower)
+ElemType normalize_weight_elem(const Lower *lower)
 {
     NormKind kind = lower->spec->norm.kind;
     bool bounded = kind == NORM_SOFTMAX || kind == NORM_ENTMAX;
@@ -90,7 +88,7 @@ static void add_weighted(Rows *r, Scope *s, Inst *acc, Inst *weights)
     VarId e = expr_fresh_bound(r->pool);
     value_bind_axis(lower, e, "e", lower->Ev);
     Inst *v = value_of(lower, s, feature_value_element(lower, expr_var(r->pool, e, TYPE_INT)));
-    Inst *w = build_map_as(&s->at, weight_elem(lower), A(r, 0), &weights, 1);
+    Inst *w = build_map_as(&s->at, normalize_weight_elem(lower), A(r, 0), &weights, 1);
     build_contract(&s->at, lower->k.axis, w, v, NULL, acc);
 }
 
@@ -157,6 +155,29 @@ static void linear_step(Lower *lower, Scope *s, Inst *t, Inst *visible, void *us
     add_weighted(r, s, r->acc, t);
 }
 
+Inst *normalize_linear(Lower *lower, Scope *scope, Inst *acc, Inst *weights, Inst *count)
+{
+    const SpecNorm *norm = &lower->spec->norm;
+    ExprPool *pool = lower->pool;
+    if (norm->kind == NORM_NONE)
+        return acc;
+    const Expr *divisor;
+    if (norm->kind == NORM_SUM) {
+        divisor = value_name(lower, scope, weights, TYPE_FLOAT);
+        if (norm->eps)
+            divisor = expr_op2(pool, EXPR_ADD, divisor, norm->eps);
+        if (norm->min)
+            divisor = expr_op2(pool, EXPR_MAX, divisor, norm->min);
+    } else {
+        divisor = value_name(lower, scope, count, TYPE_FLOAT);
+        if (norm->power)
+            divisor = expr_op2(pool, EXPR_POW, divisor, norm->power);
+    }
+    const Expr *empty = expr_op2(pool, EXPR_EQ, value_name(lower, scope, count, TYPE_FLOAT), expr_float(pool, 0));
+    const Expr *row = expr_op2(pool, EXPR_DIV, value_name(lower, scope, acc, TYPE_FLOAT), divisor);
+    return value_of(lower, scope, expr_op3(pool, EXPR_SELECT, empty, expr_float(pool, 0), row));
+}
+
 static Inst *linear_rows(Rows *r, Inst **returns)
 {
     const SpecNorm *norm = &r->lower->spec->norm;
@@ -169,23 +190,7 @@ static Inst *linear_rows(Rows *r, Inst **returns)
     forward_sweep(r->lower, s, 0, r->count || r->top, linear_step, r);
     returns[RETURN_SUM] = r->l;
     returns[RETURN_MAX] = r->top;
-    if (norm->kind == NORM_NONE)
-        return r->acc;
-    const Expr *divisor;
-    if (norm->kind == NORM_SUM) {
-        divisor = value_name(r->lower, s, r->l, TYPE_FLOAT);
-        if (norm->eps)
-            divisor = op2(r, EXPR_ADD, divisor, norm->eps);
-        if (norm->min)
-            divisor = op2(r, EXPR_MAX, divisor, norm->min);
-    } else {
-        divisor = value_name(r->lower, s, r->count, TYPE_FLOAT);
-        if (norm->power)
-            divisor = op2(r, EXPR_POW, divisor, norm->power);
-    }
-    const Expr *empty = op2(r, EXPR_EQ, value_name(r->lower, s, r->count, TYPE_FLOAT), F(r, 0));
-    const Expr *acc = value_name(r->lower, s, r->acc, TYPE_FLOAT);
-    return value_of(r->lower, s, pick(r, empty, F(r, 0), op2(r, EXPR_DIV, acc, divisor)));
+    return normalize_linear(r->lower, s, r->acc, r->l, r->count);
 }
 
 /* moments ------------------------------------------------------------------------------------------------------------- */

@@ -106,7 +106,14 @@ static void take_settings(Checker *c, const Node *items, const SpecSetting *sett
         char *end;
         errno = 0;
         long long value = strtoll(settings[n].value, &end, 10);
-        if (end == settings[n].value || *end || errno || value < 1) {
+        if (check_schedule_is_word(settings[n].name)) {
+            value = check_schedule_word(settings[n].name, settings[n].value);
+            end = value ? (char *)"" : NULL;
+        }
+        if (!end) {
+            check_error(c, SPAN_NONE, "bad-setting", "'%s' cannot be set to '%s': it is quadratic, chunked or recurrent",
+                        settings[n].name, settings[n].value);
+        } else if (end == settings[n].value || *end || errno || value < 1) {
             check_error(c, SPAN_NONE, "bad-setting", "'%s' cannot be set to '%s': it is a positive number",
                         settings[n].name, settings[n].value);
         } else if (free_dim >= 0) { /* not at launch: kernels are made for one extent */

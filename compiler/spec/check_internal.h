@@ -145,6 +145,9 @@ void check_item(Checker *c, const Node *node);
 void check_defaults(Checker *c);
 void check_warnings(Checker *c);
 bool check_schedule_key(const char *name);
+/* Keys whose values are words; the word's number from 1, 0 for none of them. */
+bool check_schedule_is_word(const char *key);
+int check_schedule_word(const char *key, const char *word);
 extern const char *const schedule_keys[];
 
 #endif

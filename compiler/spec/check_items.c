@@ -5,7 +5,23 @@
 #include "check_internal.h"
 
 const char *const schedule_keys[] = {"block_m", "block_m1", "block_m2", "block_n", "block_n1", "block_n2",
-                                     "chunk",   "stages",   "warps",    "splits",  NULL};
+                                     "chunk",   "stages",   "warps",    "splits",  "lowering", NULL};
+
+/* Values that are words: the position in the list, from 1. */
+static const char *const lowerings[] = {"quadratic", "chunked", "recurrent", NULL};
+
+int check_schedule_word(const char *key, const char *word)
+{
+    for (int n = 0; !strcmp(key, "lowering") && lowerings[n]; n++)
+        if (!strcmp(lowerings[n], word))
+            return n + 1;
+    return 0;
+}
+
+bool check_schedule_is_word(const char *key)
+{
+    return !strcmp(key, "lowering");
+}
 
 bool check_schedule_key(const char *name)
 {
@@ -383,9 +399,21 @@ static void check_return(Checker *c, const Node *item)
     }
 }
 
-static void check_schedule(Checker *c, const Node *item)
+static void add_setting(Checker *c, const Node *setting, const char *target, int64_t value)
 {
     Spec *spec = c->spec;
+    if (spec->schedule_count == sizeof spec->schedule / sizeof *spec->schedule) {
+        check_error(c, setting->span, "too-large", "too many settings");
+        return;
+    }
+    spec->schedule[spec->schedule_count].key = setting->name;
+    spec->schedule[spec->schedule_count].target = target;
+    spec->schedule[spec->schedule_count].value = value;
+    spec->schedule[spec->schedule_count++].span = setting->span;
+}
+
+static void check_schedule(Checker *c, const Node *item)
+{
     const Node *list = item->child[0];
     int key_count = 0;
     while (schedule_keys[key_count])
@@ -400,17 +428,21 @@ static void check_schedule(Checker *c, const Node *item)
                 diag_fix(c->diag, m, "did you mean '%s'?", near);
             continue;
         }
-        const Expr *e = value_expect_int(c, setting->child[0]->span,
-                                         item_value(c, IN_CONSTANT, setting->child[0]), "a setting");
+        const Node *given = setting->child[0];
+        if (check_schedule_is_word(setting->name)) {
+            int word = given->kind == NODE_NAME ? check_schedule_word(setting->name, given->name) : 0;
+            if (!word)
+                check_error(c, given->span, "bad-value", "%s is quadratic, chunked or recurrent", setting->name);
+            else
+                add_setting(c, setting, item->name, word);
+            continue;
+        }
+        const Expr *e =
+            value_expect_int(c, given->span, item_value(c, IN_CONSTANT, given), "a setting");
         if (e && (e->op != EXPR_INT || e->value.i < 1)) {
-            check_error(c, setting->child[0]->span, "bad-value", "a setting is a positive number");
-        } else if (e && spec->schedule_count == sizeof spec->schedule / sizeof *spec->schedule) {
-            check_error(c, setting->span, "too-large", "too many settings");
+            check_error(c, given->span, "bad-value", "a setting is a positive number");
         } else if (e) {
-            spec->schedule[spec->schedule_count].key = setting->name;
-            spec->schedule[spec->schedule_count].target = item->name;
-            spec->schedule[spec->schedule_count].value = e->value.i;
-            spec->schedule[spec->schedule_count++].span = setting->span;
+            add_setting(c, setting, item->name, e->value.i);
         }
     }
 }

@@ -36,6 +36,8 @@ char *case_shape_text(Arena *arena, const CaseShape *s)
     if (s->block_m[0] || s->block_n[0])
         text_add(&text, " tiles %lldx%lldx%lld, %lldx%lldx%lld", (long long)s->block_m[0], (long long)s->block_m[1], (long long)s->block_m[2],
                  (long long)s->block_n[0], (long long)s->block_n[1], (long long)s->block_n[2]);
+    if (s->lowering || s->chunk)
+        text_add(&text, " lowering %lld chunk %lld", (long long)s->lowering, (long long)s->chunk);
     return text.data;
 }
 
@@ -75,21 +77,26 @@ Spec *case_spec_file(Arena *arena, Diag *diag, const char *path, const SpecSetti
     return with_extents(check_spec(arena, diag, ast, NULL, settings, count));
 }
 
-/* The Spec with the shape's tile boxes in its schedule. */
+static void add_setting(Spec *spec, const char *key, int64_t value)
+{
+    if (value < 1 || spec->schedule_count >= (int)(sizeof spec->schedule / sizeof *spec->schedule))
+        return;
+    spec->schedule[spec->schedule_count].key = key;
+    spec->schedule[spec->schedule_count].target = NULL;
+    spec->schedule[spec->schedule_count++].value = value;
+}
+
+/* The Spec with the shape's tile boxes and form in its schedule. */
 static const Spec *with_tiles(Arena *arena, const Spec *spec, const CaseShape *shape)
 {
     static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
     Spec *result = ARENA_NEW(arena, Spec);
     *result = *spec;
     for (int side = 0; side < 2; side++)
-        for (int a = 0; a < spec->rank; a++) {
-            int64_t value = (side ? shape->block_n : shape->block_m)[a];
-            if (value > 0 && result->schedule_count < (int)(sizeof spec->schedule / sizeof *spec->schedule)) {
-                result->schedule[result->schedule_count].key = keys[side][a];
-                result->schedule[result->schedule_count].target = NULL;
-                result->schedule[result->schedule_count++].value = value;
-            }
-        }
+        for (int a = 0; a < spec->rank; a++)
+            add_setting(result, keys[side][a], (side ? shape->block_n : shape->block_m)[a]);
+    add_setting(result, "chunk", shape->chunk);
+    add_setting(result, "lowering", shape->lowering);
     return result;
 }
 
