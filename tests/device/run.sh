@@ -1,40 +1,76 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a machine that has one and nothing else: no compiler, no LLVM, no flex, no bison.
 #
-#     tests/device/run.sh pack BUILD DIR      where things are built: puts the two programs into DIR, stripped
-#     tests/device/run.sh runtime BIN         the runtime, with a hand-written kernel
-#     tests/device/run.sh check BIN [NAME]    shipped kernels against the reference, those whose path holds NAME
-#     tests/device/run.sh bench BIN [NAME]    TFLOP/s of the benchmark's cases, those whose name holds NAME
-#     tests/device/run.sh all BIN
+#     tests/device/run.sh pack DIR [BUILD]     where things are built: builds in BUILD (build-device), puts what
+#                                              runs into DIR, stripped
+#     tests/device/run.sh warm DIR [OPTION]... likewise: compiles kernels into a cache that travels with DIR;
+#                                              options as those of `check` will be
+#     tests/device/run.sh runtime BIN          the runtime, with a hand-written kernel
+#     tests/device/run.sh check BIN [OPTION].. shipped kernels against the reference: test_spec_device's options
+#     tests/device/run.sh sanitize BIN [OPTION]...   a sample of that under compute-sanitizer
+#     tests/device/run.sh hopper BIN [OPTION]...     hopper_bench.py (needs PyTorch) with these options
+#     tests/device/run.sh bench BIN [NAME]     TFLOP/s of the benchmark's cases, those whose name holds NAME, without
+#                                              PyTorch and peers
+#     tests/device/run.sh host BIN             host time of a launch
+#     tests/device/run.sh session BIN [SECONDS] all of it, sampled so that it takes about SECONDS (540)
 #
-# BIN is the directory that `pack` filled, or a build directory. Variables: DTYPES ("bf16 f16"), WIDTHS ("64 128"),
-# SECONDS_EACH (1), JOBS (8), TARGET (cuda).
-# Build what is packed with -DATTUNE_LLVM=OFF -DATTUNE_STATIC=ON. Exit status 1 when anything failed.
+# BIN is the directory that `pack` filled, or a build directory. Variables: OUT (where results go), DTYPE, SECONDS_EACH
+# (bench: 1), TOOLS (sanitize: "memcheck synccheck"), PLUGIN (hopper: BIN/reference/plugin.py when it is there).
+# Exit status 1 when anything failed.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 target=${TARGET:-cuda}
+out=${OUT:-/tmp}
 
 find_program() { # NAME
     local found
-    for found in "$bin/$1" "$bin/tests/device/$1"; do
-        [ -x "$found" ] && { echo "$found"; return; }
+    for found in "$bin/$1" "$bin/tests/device/$1" "$bin/tests/bench/$1"; do
+        [ -e "$found" ] && { echo "$found"; return; }
     done
     echo "no program $1 in $bin" >&2
     exit 2
 }
 
-pack() { # BUILD DIR
-    bin=$1
-    mkdir -p "$2"
-    local name
-    for name in attune test_device; do
-        cp "$(find_program $name)" "$2/$name" && strip "$2/$name" || exit 1
+pack() { # DIR BUILD
+    local directory=$1 name
+    bin=$2
+    cmake -S "$root" -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Release -DATTUNE_LLVM=OFF -DATTUNE_STATIC=ON \
+          -DBUILD_SHARED_LIBS=ON > "$bin.log" 2>&1 || { cat "$bin.log"; exit 1; }
+    ninja -C "$bin" attune_command attune_whole test_device test_spec_device test_launch_cost > "$bin.log" 2>&1 ||
+        { grep -A5 'error\|undefined\|FAILED' "$bin.log" | head -40; exit 1; }
+    mkdir -p "$directory"
+    for name in attune test_device test_spec_device test_launch_cost libattune.so; do
+        cp -L "$(find_program $name)" "$directory/$name" && strip --strip-unneeded "$directory/$name" || exit 1
     done
-    du -sh "$2"
+    ls -l "$directory"
+}
+
+warm() { # OPTION...
+    ATTUNE_CACHE_DIR="$bin/cache" "$(find_program test_spec_device)" --kernels "$root/kernels" --compile --jobs "${JOBS:-2}" "$@"
+    local status=$?
+    tar -C "$bin" -czf "$bin/cache.tar.gz" cache && du -sh "$bin/cache" "$bin/cache.tar.gz"
+    return $status
+}
+
+# The cache that travelled, once, where it can grow.
+unpack() {
+    export ATTUNE_CACHE_DIR=${ATTUNE_CACHE_DIR:-/tmp/attune-device-cache}
+    if [ -f "$bin/cache.tar.gz" ] && [ ! -d "$ATTUNE_CACHE_DIR" ]; then
+        mkdir -p "$ATTUNE_CACHE_DIR" && tar -C "$ATTUNE_CACHE_DIR" --strip-components=1 -xzf "$bin/cache.tar.gz"
+    fi
+    # NVRTC, where the system's loader does not know it: with the toolkit or inside PyTorch
+    local folder
+    ldconfig -p 2> /dev/null | grep -q libnvrtc.so ||
+        for folder in /usr/local/cuda/lib64 $(python3 -c 'import glob, sys
+for path in sys.path: print(*glob.glob(path + "/nvidia/*/lib"))' 2> /dev/null); do
+            compgen -G "$folder/libnvrtc.so*" > /dev/null &&
+                export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder" && break
+        done
 }
 
 machine() {
-    nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,power.limit --format=csv,noheader 2>/dev/null
+    nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.draw,power.limit,temperature.gpu \
+               --format=csv,noheader 2> /dev/null
 }
 
 runtime() {
@@ -44,55 +80,34 @@ runtime() {
     return $status
 }
 
-# Shapes that find bugs, by rank: tails, groups of heads, offsets, single rows.
-shapes_of() { # FILE
-    if grep -q 'over (z, y, x)' "$1"; then
-        echo "B=1,H=2,M=4x9x10 B=2,H=2,M=3x5x17"
-    elif grep -q 'over (y, x)' "$1"; then
-        echo "B=1,H=2,M=24x40 B=2,H=3,M=9x37"
-    else
-        echo "B=2,H=4,G=2,M=513,N=513 B=1,H=3,G=1,M=200,N=1031 B=3,H=2,M=64,N=64 B=2,H=2,M=1,N=300"
-    fi
+check() { # OPTION...
+    "$(find_program test_spec_device)" --target "$target" --kernels "$root/kernels" "$@"
+    local status=$?
+    [ $status -eq 77 ] && return 1
+    return $status
 }
 
-check_one() { # FILE DTYPE WIDTH SHAPE
-    local out status
-    out=$("$program" run "$1" --target "$target" --dtype "$2" --shape "$4,D=$3" --align bottom-right --check -q 2>&1)
-    status=$?
-    if [ $status -ne 0 ] && grep -q 'align\|offset' <<<"$out"; then # grids and inputs by position: top left
-        out=$("$program" run "$1" --target "$target" --dtype "$2" --shape "$4,D=$3" --check -q 2>&1)
-        status=$?
-    fi
-    local name=${1#"$root"/kernels/}
-    local errors
-    errors=$(sed -n 's/^ *rms error *\([^ ]*\) *limit *\([^ ]*\).*/rms \1 limit \2/p' <<<"$out" | head -1)
-    if [ $status -eq 0 ] && grep -q '^ *passed' <<<"$out"; then
-        echo "ok     $name $2 d$3 $4 $errors"
-    elif grep -q 'not there yet\|cannot emit\|not-yet\|not yet' <<<"$out"; then
-        echo "later  $name $2 d$3 $4 $(head -1 <<<"$out" | cut -c1-120)"
-    else
-        echo "FAILED $name $2 d$3 $4 $errors $(grep -v '^check\|passed\|rms error' <<<"$out" | tr '\n' ' ' | tr -s ' ' | cut -c1-300)"
-    fi
+sanitize() { # OPTION...
+    local tool status=0
+    command -v compute-sanitizer > /dev/null || { echo "no compute-sanitizer here"; return 1; }
+    [ $# -gt 0 ] || set -- --quick --limit 40 --random 1 --filter softmax/causal_lse --filter windowed/neighborhood2.attn \
+                           --filter documents/documents --filter other/sigmoid.attn --filter softmax/sink
+    for tool in ${TOOLS:-memcheck synccheck}; do
+        echo "-- $tool"
+        compute-sanitizer --tool "$tool" --error-exitcode 99 --print-limit 5 "$(find_program test_spec_device)" \
+                          --kernels "$root/kernels" --jobs 1 "$@" 2>&1 | grep -v '^ok' | tail -60 || status=1
+    done
+    return $status
 }
 
-check() { # [NAME]
-    program=$(find_program attune)
-    export program target root
-    export -f check_one
-    local file shape dtype width
-    find "$root/kernels" -name '*.attn' | sort | grep -- "${1:-.}" | while read -r file; do
-        for shape in $(shapes_of "$file"); do
-            for dtype in ${DTYPES:-bf16 f16}; do
-                for width in ${WIDTHS:-64 128}; do
-                    printf '%s\0%s\0%s\0%s\0' "$file" "$dtype" "$width" "$shape"
-                done
-            done
-        done
-    done | xargs -0 -n 4 -P "${JOBS:-8}" bash -c 'check_one "$@"' _ > "${OUT:-/tmp}/device_check.txt"
-    grep '^FAILED' "${OUT:-/tmp}/device_check.txt" | sort | head -60
-    echo "$(grep -c '^ok' "${OUT:-/tmp}/device_check.txt") passed, $(grep -c '^FAILED' "${OUT:-/tmp}/device_check.txt") failed," \
-         "$(grep -c '^later' "${OUT:-/tmp}/device_check.txt") for later"
-    [ "$(grep -c '^ok' "${OUT:-/tmp}/device_check.txt")" -gt 0 ] && ! grep -q '^FAILED' "${OUT:-/tmp}/device_check.txt"
+hopper() { # OPTION...
+    local plugin=${PLUGIN:-$bin/reference/plugin.py} given=()
+    [ -f "$plugin" ] && given=(--plugin "$plugin")
+    PYTHONUNBUFFERED=1 python3 "$root/tests/bench/hopper_bench.py" --library "$(find_program libattune.so)" --out "$out" "${given[@]}" "$@"
+}
+
+host() {
+    "$(find_program test_launch_cost)" --kernels "$root/kernels"
 }
 
 # NAME FILE SHAPE SETTINGS: the cases of docs/benchmarks.
@@ -125,39 +140,55 @@ bench_cases() {
 }
 
 bench() { # [NAME]
-    local program failures=0 name file shape settings out
+    local program failures=0 name file shape settings text
     program=$(find_program attune)
     while read -r name file shape settings; do
-        out=$("$program" run "$root/kernels/$file.attn" --target "$target" --dtype "${DTYPE:-bf16}" --shape "$shape" \
-              ${settings:+--set "$settings"} --bench --seconds "${SECONDS_EACH:-1}" 2>&1)
+        text=$("$program" run "$root/kernels/$file.attn" --target "$target" --dtype "${DTYPE:-bf16}" --shape "$shape" \
+               ${settings:+--set "$settings"} --bench --seconds "${SECONDS_EACH:-1}" 2>&1)
         if [ $? -eq 0 ]; then
-            printf '%-22s %9s ms  %8s TFLOP/s  %s\n' "$name" "$(sed -n 's/^bench: median \([^ ]*\) ms.*/\1/p' <<<"$out")" \
-                   "$(sed -n 's/^ *\([^ ]*\) [TG]FLOP.s on.*/\1/p' <<<"$out")" "$(sed -n 's/.*TFLOP.s on the //p' <<<"$out")"
+            printf '%-22s %9s ms  %8s TFLOP/s  %s\n' "$name" "$(sed -n 's/^bench: median \([^ ]*\) ms.*/\1/p' <<<"$text")" \
+                   "$(sed -n 's/^ *\([^ ]*\) [TG]FLOP.s on.*/\1/p' <<<"$text")" "$(sed -n 's/.*TFLOP.s on the //p' <<<"$text")"
         else
-            printf '%-22s FAILED %s\n' "$name" "$(tr '\n' ' ' <<<"$out" | tail -c 300)"
+            printf '%-22s FAILED %s\n' "$name" "$(tr '\n' ' ' <<<"$text" | tail -c 300)"
             failures=$((failures + 1))
         fi
     done < <(bench_cases | grep -- "${1:-.}")
     [ $failures -eq 0 ]
 }
 
-case ${1:-} in
-pack) [ $# -eq 3 ] || exit 2; pack "$2" "$3" ;;
-runtime | check | bench)
+part() { # SECONDS FILE COMMAND...
+    local seconds=$1 file=$2 status
+    shift 2
+    echo "== $* (at ${SECONDS} s)"
+    BASH_ENV= timeout --signal=TERM "$seconds" bash "$root/tests/device/run.sh" "$1" "$bin" "${@:2}" > "$out/$file" 2>&1
+    status=$?
+    grep -v '^ok' "$out/$file" | tail -"${LINES_EACH:-45}" | cut -c1-260
+    [ $status -eq 0 ] || { echo "-- status $status"; failed="$failed $1"; }
+}
+
+session() { # [SECONDS]
+    local total=${1:-540} failed=""
+    local benching=$((total - 190))
+    part 40 runtime.txt runtime
+    part 90 check.txt check --jobs 16 --limit 60
+    part 60 repeat.txt check --quick --random 2 --repeat 20 --jobs 16 --limit 25 --seed 7
+    part 70 sanitize.txt sanitize
+    part 20 host.txt host
+    LINES_EACH=120 part $((benching + 40)) hopper.txt hopper --seconds "$benching" --groups dense,variants,sigmoid,decode,entmax,neighbourhood,jit
+    machine
+    echo "== ${SECONDS} s;${failed:- nothing} failed"
+    [ -z "$failed" ]
+}
+
+what=${1:-}
+case $what in
+pack) [ $# -ge 2 ] || exit 2; pack "$2" "${3:-$root/build-device}" ;;
+warm | runtime | check | sanitize | hopper | bench | host | session)
     [ $# -ge 2 ] || exit 2
-    what=$1
-    bin=$2
-    machine
-    "$what" "${3:-}" ;;
-all)
-    [ $# -eq 2 ] || exit 2
-    bin=$2
-    machine
-    status=0
-    for what in runtime check bench; do
-        echo "== $what"
-        "$what" "" || status=1
-    done
-    exit $status ;;
-*) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    bin=$(cd "$2" && pwd) || exit 2
+    shift 2
+    [ "$what" = warm ] || { unpack; machine; }
+    "$what" "$@"
+    ;;
+*) sed -n '2,24s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -576,7 +576,7 @@ int main(int argc, char **argv)
         puts("skipped: this build emits no CUDA");
         return SKIPPED;
     }
-    if (!options.compile && !strncmp(options.target, "cuda", 4) && !target_present())
+    if (options.jobs > 1 && !options.compile && !strncmp(options.target, "cuda", 4) && !target_present())
         return SKIPPED;
     if (options.jobs == 1)
         work(0);
