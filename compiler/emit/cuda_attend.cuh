@@ -13,7 +13,8 @@
  *     AHEAD            tiles left to load when the next query tile is claimed
  *     TILE_IN_FULL     full tiles' scores depend on the tile's place
  *     Launch, Root (values of a query tile), Rows (running row values), Carry (what rescales the accumulators)
- *     total, counter, decode, root, range, classify, load_q, load_k, load_v, start, score, rescale, finish, pack
+ *     total, counter, decode, root, range, classify, load_q, load_k, load_v,
+ *     valid_keys, start, score, rescale, finish, pack
  *     scores, sum: the two products (wgmma). */
 
 #pragma nv_diag_suppress 177, 128
@@ -425,6 +426,7 @@ template <class K> struct Consumer {
     u64 q, k, v;
     int slot_k, slot_v, slot_q;
     u32 phase_k, phase_v, phase_q, phase_work;
+    int valid_keys; /* rows of the tile at hand that are of its sequence */
 
     DEV_MEMBER void fetch(Work &w)
     {
@@ -484,6 +486,20 @@ template <class K> struct Consumer {
     {
         K::sum(O, W, v + (u64)(slot_v * (X::V_BYTES >> 4)));
     }
+    /* A packed tensor goes on behind the sequence's end: weights are 0 there, and 0 times what stands there may be NaN.
+     * Before the products of a step are issued, so that none is in flight. */
+    DEV_MEMBER void clean_v() const
+    {
+        if (K::RANK > 1 || valid_keys >= K::BLOCK_N)
+            return;
+        wait_v();
+        unsigned char *panels = smem + X::AT_V + slot_v * X::V_BYTES;
+        const int first = valid_keys < 0 ? 0 : valid_keys, chunks = (K::BLOCK_N - first) * 8;
+        for (int at = threadIdx.x & 127; at < X::E_PANELS * chunks; at += 128)
+            *(uint4 *)(panels + at / chunks * X::KV_PANEL + first * 128 + at % chunks * 16) = make_uint4(0, 0, 0, 0);
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        named_sync(8 + wg, 128);
+    }
     DEV_MEMBER void weights(u32 (&W)[X::SCORES / 2], const float (&S)[X::SCORES]) const
     {
 #pragma unroll
@@ -496,6 +512,7 @@ template <class K> struct Consumer {
         int tile[3] = {0, 0, 0};
         settle(S);
         free_k<true>(tile);
+        valid_keys = K::valid_keys(P, root, tile);
         K::start(root, rows);
         K::template score<true>(P, root, tile, row, column, S, rows, carry);
     }
@@ -504,6 +521,7 @@ template <class K> struct Consumer {
                          typename K::Carry &carry, const Root &root)
     {
         int tile[3] = {0, 0, 0};
+        clean_v();
         wait_k();
         turn();
         wgmma_fence();
@@ -517,6 +535,7 @@ template <class K> struct Consumer {
         wgmma_wait<1>();
         settle(S);
         free_k<MASKED || K::TILE_IN_FULL>(tile);
+        valid_keys = MASKED ? K::valid_keys(P, root, tile) : K::BLOCK_N;
         K::template score<MASKED>(P, root, tile, row, column, S, rows, carry);
         wgmma_wait<0>();
         settle(O);
@@ -527,6 +546,7 @@ template <class K> struct Consumer {
     }
     DEV_MEMBER void last(float (&O)[X::SUMS], const u32 (&W)[X::SCORES / 2])
     {
+        clean_v();
         wait_v();
         wgmma_fence();
         sum(O, W);
@@ -535,20 +555,32 @@ template <class K> struct Consumer {
         settle(O);
         free_v();
     }
-    DEV_MEMBER void run()
+    DEV_MEMBER void steps(const Work &w, float (&S)[X::SCORES], float (&O)[X::SUMS], u32 (&W)[X::SCORES / 2],
+                          typename K::Rows &rows, typename K::Carry &carry, const Root &root)
     {
-        Work w;
-        fetch(w);
-        if (!w.valid)
-            return;
-        if (K::PINGPONG && K::WGS > 1 && wg == K::WGS - 1)
-            named_arrive(1, 256);
+#pragma unroll
+        for (int x = 0; x < X::SUMS; x++)
+            O[x] = 0;
+        int masked = w.partial - 1, plain = w.full; /* but for the first, which is done */
+        if (masked < 0)
+            masked = 0, plain--;
+#pragma unroll 1
+        for (; masked > 0; masked--)
+            step<true>(S, O, W, rows, carry, root);
+#pragma unroll 1
+        for (; plain > 0; plain--)
+            step<false>(S, O, W, rows, carry, root);
+        free_q();
+    }
+    /* One query tile after another. */
+    DEV_MEMBER void run_apart(Work &w)
+    {
         float S[X::SCORES], O[X::SUMS];
         u32 W[X::SCORES / 2];
         typename K::Rows rows;
         typename K::Carry carry;
         Root root;
-        while (true) {
+        for (; w.valid; fetch(w)) {
             K::root(P, w, row, root);
             wait_q();
             wait_k();
@@ -558,58 +590,82 @@ template <class K> struct Consumer {
             wgmma_wait<0>();
             first(S, rows, carry, root);
             weights(W, S);
-            bool more = true;
-            while (more) {
+            steps(w, S, O, W, rows, carry, root);
+            last(O, W);
+            K::finish(P, w, root, rows, O, row);
+        }
+    }
+    /* A query tile's first scores go with the last weighted sum of the one before. The very first has none before it: its
+     * sum is of whatever lies in shared memory, and nobody looks at it. */
+    DEV_MEMBER void run_early(Work &w)
+    {
+        float S[X::SCORES], O[X::SUMS];
+        u32 W[X::SCORES / 2];
+        typename K::Rows rows;
+        typename K::Carry carry;
+        Root root;
+        Work before;
+        before.valid = 0;
 #pragma unroll
-                for (int x = 0; x < X::SUMS; x++)
-                    O[x] = 0;
-                int masked = w.partial - 1, plain = w.full;
-                if (masked < 0)
-                    masked = 0, plain--;
-#pragma unroll 1
-                for (; masked > 0; masked--)
-                    step<true>(S, O, W, rows, carry, root);
-#pragma unroll 1
-                for (; plain > 0; plain--)
-                    step<false>(S, O, W, rows, carry, root);
-                free_q();
-                Work next;
-                fetch(next);
-                more = false;
-                if (K::EARLY && next.valid) {
-                    more = true;
-                    typename K::Rows done = rows;
-                    Root root_next;
-                    K::root(P, next, row, root_next);
-                    wait_q();
-                    wait_k();
-                    turn();
-                    wgmma_fence();
-                    scores(S);
-                    wgmma_commit();
-                    wait_v();
-                    wgmma_fence();
-                    sum(O, W);
-                    wgmma_commit();
-                    pass();
-                    wgmma_wait<1>();
-                    first(S, rows, carry, root_next);
-                    wgmma_wait<0>();
-                    settle(O);
-                    settle(W);
-                    free_v();
-                    weights(W, S);
-                    K::finish(P, w, root, done, O, row);
-                    root = root_next;
-                } else {
-                    last(O, W);
-                    K::finish(P, w, root, rows, O, row);
-                }
-                w = next;
+        for (int x = 0; x < X::SUMS; x++)
+            O[x] = 0;
+#pragma unroll
+        for (int x = 0; x < X::SCORES / 2; x++)
+            W[x] = 0;
+        K::root(P, w, row, root);
+        K::start(root, rows);
+        valid_keys = K::BLOCK_N;
+        while (true) {
+            const typename K::Rows rows_before = rows;
+            const Root root_before = root;
+            if (before.valid)
+                clean_v();
+            K::root(P, w, row, root);
+            wait_q();
+            wait_k();
+            turn();
+            wgmma_fence();
+            scores(S);
+            wgmma_commit();
+            if (before.valid)
+                wait_v();
+            wgmma_fence();
+            sum(O, W);
+            wgmma_commit();
+            pass();
+            wgmma_wait<1>();
+            first(S, rows, carry, root);
+            wgmma_wait<0>();
+            settle(O);
+            settle(W);
+            if (before.valid)
+                free_v();
+            weights(W, S);
+            if (before.valid) {
+                typename K::Rows done = rows_before;
+                K::finish(P, before, root_before, done, O, row);
             }
+            steps(w, S, O, W, rows, carry, root);
+            before = w;
+            fetch(w);
             if (!w.valid)
                 break;
         }
+        last(O, W);
+        K::finish(P, before, root, rows, O, row);
+    }
+    DEV_MEMBER void run()
+    {
+        Work w;
+        fetch(w);
+        if (!w.valid)
+            return;
+        if (K::PINGPONG && K::WGS > 1 && wg == K::WGS - 1)
+            named_arrive(1, 256);
+        if (K::EARLY)
+            run_early(w);
+        else
+            run_apart(w);
     }
 };
 
@@ -658,6 +714,6 @@ template <class K> DEV void attend(const typename K::Launch &P, unsigned char *s
                             matrix(base + X::AT_Q + 64 * 128 * me, 16),
                             matrix(base + X::AT_K, 16),
                             matrix(base + X::AT_V, X::KV_PANEL),
-                            0, 0, 0, 0, 0, 0, 0};
+                            0, 0, 0, 0, 0, 0, 0, 0};
     consumer.run();
 }

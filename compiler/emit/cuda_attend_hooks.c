@@ -356,14 +356,35 @@ static void write_range(Hooks *h)
     close_loop(h);
 }
 
-static const char *sequence_begin(Hooks *h, SeqField field)
+/* A sequence's field, as text; NULL where the phase does not read it. */
+static const char *sequence_field(Hooks *h, SeqField field)
 {
     const Block *bodies[] = {h->g->phase->body, h->f->root};
     for (int b = 0; b < 2; b++)
         for (const Inst *inst = bodies[b]->first; inst; inst = inst->next)
             if (inst->op == TILE_SEQ && inst->seq == field && h->f->rank == 1)
                 return operand(h, inst);
-    return "0";
+    return NULL;
+}
+
+/* First row of the sequence: workspaces hold each sequence from row 0. */
+static const char *first_row(Hooks *h, const Inst *load, SeqField field)
+{
+    const char *begin = sequence_field(h, field);
+    return begin && h->g->program->tensors[load->tensor].role != ROLE_WORKSPACE ? begin : "0";
+}
+
+/* In a packed tensor other sequences' rows follow. */
+static void write_valid_keys(Hooks *h)
+{
+    CudaGen *g = h->g;
+    h->place = IN_ROOT;
+    open_function(h, "int valid_keys(const Launch &P, const Root &root, const int (&tile)[3])");
+    const char *length = sequence_field(h, SEQ_K_LENGTH);
+    if (length)
+        cuda_line(g, "if (P.slots[%d])\n        return (int)%s - tile[0] * %d;\n", SLOT_CU_K, length, h->f->block_n[0]);
+    cuda_line(g, "return %d;\n", h->f->keys);
+    close_loop(h);
 }
 
 static void write_load(Hooks *h, int which)
@@ -381,11 +402,13 @@ static void write_load(Hooks *h, int which)
     open_function(h, heads[which]);
     const char *tile = which == 0 ? "w.tile" : "tile";
     cuda_line(g, "const int at[3] = {%s[0] * %d + (int)%s, %s[1] * %d, %s[2] * %d};\n", tile, box[0],
-              sequence_begin(h, which == 0 ? SEQ_Q_BEGIN : SEQ_K_BEGIN), tile, box[1], tile, box[2]);
-    cuda_line(g, "tma_load_rows<%d, %d, %d, %s>(to, &P.map[%d], bar, at, %s, P.slots[%d] ? 0 : %s, %s, policy);\n", (width + 63) / 64,
+              first_row(h, load, which == 0 ? SEQ_Q_BEGIN : SEQ_K_BEGIN), tile, box[1], tile, box[2]);
+    const char *batch = operand(h, load->args[0]);
+    if (f->rank == 1 && g->program->tensors[load->tensor].role != ROLE_WORKSPACE) /* packed: one entry holds all */
+        batch = arena_printf(g->arena, "(P.slots[%d] ? 0 : %s)", which == 0 ? SLOT_CU_Q : SLOT_CU_K, batch);
+    cuda_line(g, "tma_load_rows<%d, %d, %d, %s>(to, &P.map[%d], bar, at, %s, %s, %s, policy);\n", (width + 63) / 64,
               (which == 0 ? f->rows : f->keys) * 128, f->rank, width % 64 == 0 ? "true" : "false", which,
-              operand(h, load->args[1]), which == 0 ? SLOT_CU_Q : SLOT_CU_K, operand(h, load->args[0]),
-              cuda_size(g, which == 0 ? VAR_SIZE_H : VAR_SIZE_G));
+              operand(h, load->args[1]), batch, cuda_size(g, which == 0 ? VAR_SIZE_H : VAR_SIZE_G));
     close_loop(h);
 }
 
@@ -601,6 +624,7 @@ void attend_hooks(CudaGen *g, const AttendForm *form)
     write_range(h);
     for (int which = 0; which < 3; which++)
         write_load(h, which);
+    write_valid_keys(h);
     write_score(h);
     write_rescale(h);
     write_finish(h);
