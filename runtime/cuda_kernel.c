@@ -264,9 +264,11 @@ static AttuneStatus start_phases(const CudaLaunch *l, const CudaTensorMap *maps,
         int code = l->device->cuda->LaunchKernel(l->module->phases[p].function, (unsigned)blocks, 1, 1,
                                                  (unsigned)shape->phases[p].threads, 1, 1, (unsigned)shape->phases[p].shared_bytes,
                                                  l->stream, arguments, NULL);
-        char what[160];
-        snprintf(what, sizeof what, "starting %s", shape->phases[p].entry);
-        status = device_check(l->device, code, what, error);
+        if (code != CUDA_DONE) {
+            char what[160];
+            snprintf(what, sizeof what, "starting %s", shape->phases[p].entry);
+            status = device_check(l->device, code, what, error);
+        }
     }
     return status;
 }
@@ -340,11 +342,12 @@ static AttuneStatus launch(const CudaLaunch *l, AttuneError **error)
     size_t total = own_counters ? counters_at + DEVICE_COUNTER_BYTES : copy ? counters_at : r->total;
     CudaAddress block = 0;
     if (total > 0) {
-        char what[64];
-        snprintf(what, sizeof what, "allocating %zu bytes of workspace", total);
-        status = device_check(l->device, cuda->MemAllocFromPoolAsync(&block, total, l->device->pool, l->stream), what, error);
-        if (status != ATTUNE_OK)
-            return status;
+        int code = cuda->MemAllocFromPoolAsync(&block, total, l->device->pool, l->stream);
+        if (code != CUDA_DONE) {
+            char what[64];
+            snprintf(what, sizeof what, "allocating %zu bytes of workspace", total);
+            return device_check(l->device, code, what, error);
+        }
     }
     ready_place(l->kernel, r, (uintptr_t)block);
     r->slots[SLOT_COUNTER] = (int64_t)(own_counters ? block + counters_at : counter);

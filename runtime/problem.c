@@ -82,6 +82,17 @@ static AttuneStatus check_form(const Check *c, const char *name, const AttuneTen
     return ATTUNE_OK;
 }
 
+/* Adds text to text; what every launch does can do without snprintf. */
+static size_t put(char *to, size_t size, size_t used, const char *text)
+{
+    size_t length = strlen(text);
+    if (length >= size - used)
+        length = size - used - 1;
+    memcpy(to + used, text, length);
+    to[used + length] = '\0';
+    return used + length;
+}
+
 /* Strides of a tensor by its own dims: dense when none are given, 0 for extents of at most 1. */
 static AttuneStatus own_strides(const Check *c, const char *name, const AttuneTensor *t, int64_t *stride)
 {
@@ -141,8 +152,10 @@ static AttuneStatus check_rows(const Check *c, const char *name, const AttuneTen
     const int *at = order[c->launch->layout];
     char dims[64];
     const char *rows = c->ragged ? "total" : letters[1];
-    snprintf(dims, sizeof dims, "%s, %s, %s, %s", c->ragged ? "1" : "B", at[1] == 1 ? letters[0] : rows,
-             at[1] == 1 ? rows : letters[0], letters[2]);
+    const char *parts[] = {c->ragged ? "1" : "B", at[1] == 1 ? letters[0] : rows, at[1] == 1 ? rows : letters[0],
+                           letters[2]};
+    for (size_t k = 0, used = 0; k < 4; k++)
+        used = put(dims, sizeof dims, k ? put(dims, sizeof dims, used, ", ") : 0, parts[k]);
     TRY(check_form(c, name, t, c->rules->dtype, c->ragged ? 3 : 4, 4, dims));
     int64_t stride[4];
     TRY(own_strides(c, name, t, stride));
@@ -391,16 +404,14 @@ static AttuneStatus check_input(const Check *c, int index, const AttuneTensor *t
     const SignatureInput *input = &c->rules->signature->inputs[index];
     View *view = &c->p->inputs[index];
     char name[300], dims[400] = "", shape[160];
-    snprintf(name, sizeof name, "input '%s'", input->name);
+    put(name, sizeof name, put(name, sizeof name, put(name, sizeof name, 0, "input '"), input->name), "'");
     bool tokens = false, by_position = false;
     size_t used = 0;
     for (int d = 0; d < input->dim_count; d++) {
         AttuneDimKind kind = input->dims[d].kind;
         by_position |= kind == ATTUNE_DIM_T;
         tokens |= kind == ATTUNE_DIM_T || kind == ATTUNE_DIM_I || kind == ATTUNE_DIM_J;
-        if (used < sizeof dims)
-            used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%s", d ? ", " : "",
-                                     input->dims[d].name);
+        used = put(dims, sizeof dims, d ? put(dims, sizeof dims, used, ", ") : 0, input->dims[d].name);
     }
     TRY(check_form(c, name, t, input->dtype, input->dim_count, input->dim_count, dims));
     TRY(own_strides(c, name, t, view->stride));
@@ -501,7 +512,7 @@ static AttuneStatus check_returns(const Check *c)
         if (p->has_return[kind])
             return fail(c, "return '%s' is given twice", given->name);
         char name[64], shape[160];
-        snprintf(name, sizeof name, "return '%s'", given->name);
+        put(name, sizeof name, put(name, sizeof name, put(name, sizeof name, 0, "return '"), given->name), "'");
         const AttuneTensor *t = &given->tensor;
         TRY(check_form(c, name, t, ATTUNE_F32, c->ragged ? 2 : 3, 3, c->ragged ? "1, H, total" : "B, H, M"));
         int64_t want[3] = {c->ragged ? 1 : *size_of(p, VAR_SIZE_B), *size_of(p, VAR_SIZE_H), p->total_q},
