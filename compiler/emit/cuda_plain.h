@@ -1,0 +1,64 @@
+/* The plan of a phase for cuda_plain: which values are tiles in shared memory, and the steps that make them.
+ *
+ * A block of threads computes one work item. A value without axes is a register of every thread. Ints and bools that
+ * depend on nothing that changes are computed where they are read. Every other value belongs to a step, and lies in
+ * shared memory when another step reads it. */
+#ifndef ATTUNE_CUDA_PLAIN_H
+#define ATTUNE_CUDA_PLAIN_H
+
+#include "cuda_gen.h"
+
+enum { PLAIN_THREADS = 256, PLAIN_MAX_MEMBERS = 48 };
+
+typedef enum PlainKind { PLAIN_SCALAR, PLAIN_INLINE, PLAIN_TILE } PlainKind;
+
+typedef enum StepKind {
+    STEP_SCALAR,     /* a statement of every thread */
+    STEP_GROUP,      /* elementwise over the same axes, with reductions along the last: one loop */
+    STEP_REDUCE,     /* along another axis, or to a scalar */
+    STEP_CONTRACT,
+    STEP_FOR, STEP_IF
+} StepKind;
+
+typedef struct Step Step;
+struct Step {
+    StepKind kind;
+    int order, end;            /* position; of loops also that of their last step */
+    TileType axes;             /* that the loop runs over (elem is of no meaning) */
+    Inst *members[PLAIN_MAX_MEMBERS];
+    int member_count;
+    Step *parent, *next, *body, *orelse;
+};
+
+typedef struct PlainValue {
+    PlainKind kind;
+    Step *step;                /* that makes it */
+    bool buffered;             /* lies in shared memory */
+    bool product;              /* operand of a matrix product on tensor cores: rows and columns are padded to 16 */
+    bool vector;               /* operand of a product of floats: read in groups of four */
+    bool zero_rows, zero_columns; /* the padding must be zero */
+    int rows, columns, pitch;  /* of the matrix that the last axis and all others make, padded; in elements */
+    int size, offset;          /* bytes of an element, in shared memory */
+    int first, last;           /* steps between which it is alive */
+} PlainValue;
+
+typedef struct PlainPlan {
+    CudaGen *g;
+    PlainValue *values;        /* by instruction id */
+    bool *stored;              /* by tensor: this phase writes it */
+    Step *steps;
+    int bytes;                 /* of shared memory */
+} PlainPlan;
+
+/* False with an error when the tiles do not fit the shared memory (its id is PLAIN_TOO_LARGE). */
+#define PLAIN_TOO_LARGE "tile-memory"
+bool plain_plan(CudaGen *g, PlainPlan *plan);
+/* Tensor cores multiply it: operands of one 16-bit type with two axes each. */
+bool plain_is_product(const Inst *contract);
+/* Calls see for every tile or scalar that `inst` reads, through values that are computed in place. */
+void plain_reads(const PlainPlan *plan, const Inst *inst, void (*see)(void *user, const Inst *value), void *user);
+int64_t plain_count(const CudaGen *g, const TileType *axes); /* elements */
+int64_t plain_extent(const CudaGen *g, int axis);
+bool plain_same_axes(const TileType *a, const TileType *b);
+
+#endif

@@ -1,0 +1,462 @@
+/* Steps, lifetimes and shared memory of a phase for cuda_plain. */
+#include "cuda_plain.h"
+
+#include <string.h>
+
+enum { ALIGNMENT = 128 };
+
+int64_t plain_extent(const CudaGen *g, int axis)
+{
+    return g->program->axes[axis].extent;
+}
+
+int64_t plain_count(const CudaGen *g, const TileType *axes)
+{
+    int64_t count = 1;
+    for (int k = 0; k < axes->axis_count; k++)
+        count *= plain_extent(g, axes->axis[k]);
+    return count;
+}
+
+bool plain_same_axes(const TileType *a, const TileType *b)
+{
+    return a->axis_count == b->axis_count && !memcmp(a->axis, b->axis, a->axis_count);
+}
+
+bool plain_is_product(const Inst *contract)
+{
+    const TileType *a = &contract->args[0]->type, *b = &contract->args[1]->type;
+    if (contract->expr || a->elem != b->elem || (a->elem != ELEM_TYPE_BF16 && a->elem != ELEM_TYPE_F16))
+        return false;
+    TileType sum;
+    return type_infer(contract, &sum) && a->axis_count == 2 && b->axis_count == 2 && sum.axis_count == 2;
+}
+
+/* What is computed where it is read --------------------------------------------------------------------------- */
+
+/* Nothing that it depends on is ever written again. */
+static bool is_stable(const PlainPlan *plan, const Inst *value)
+{
+    switch (value->op) {
+    case TILE_VAR: return false;
+    case TILE_LOAD: return !plan->stored[value->tensor];
+    case TILE_INDEX: case TILE_GRID: case TILE_SEQ: case TILE_FOR: return true;
+    default: return plan->values[value->id].kind == PLAIN_SCALAR || plan->values[value->id].kind == PLAIN_INLINE;
+    }
+}
+
+static PlainKind kind_of(const PlainPlan *plan, const Inst *inst)
+{
+    if (inst->type.axis_count == 0)
+        return PLAIN_SCALAR;
+    if (inst->op == TILE_INDEX)
+        return PLAIN_INLINE;
+    if (inst->op != TILE_MAP || elem_class(inst->type.elem) == TYPE_FLOAT)
+        return PLAIN_TILE;
+    for (int k = 0; k < inst->arg_count; k++)
+        if (!is_stable(plan, inst->args[k]))
+            return PLAIN_TILE;
+    return PLAIN_INLINE;
+}
+
+void plain_reads(const PlainPlan *plan, const Inst *inst, void (*see)(void *user, const Inst *value), void *user)
+{
+    for (int k = -1; k < inst->arg_count; k++) {
+        const Inst *value = k < 0 ? inst->guard : inst->args[k];
+        if (!value)
+            continue;
+        if (plan->values[value->id].kind == PLAIN_INLINE)
+            plain_reads(plan, value, see, user);
+        else
+            see(user, value);
+    }
+}
+
+/* Steps --------------------------------------------------------------------------------------------------------- */
+
+typedef struct Planner {
+    PlainPlan *plan;
+    Step **link, *parent;
+    Step *group, **before_group; /* the last step, while it may still grow; what points to it */
+} Planner;
+
+static Step *add_step(Planner *p, StepKind kind, Inst *inst)
+{
+    Step *step = ARENA_NEW(p->plan->g->arena, Step);
+    *step = (Step){.kind = kind, .parent = p->parent, .members = {inst}, .member_count = inst ? 1 : 0};
+    *p->link = step;
+    p->before_group = p->link;
+    p->link = &step->next;
+    return step;
+}
+
+/* Before the loop at hand, which may go on growing: nothing in it gives a scalar. */
+static void add_scalar(Planner *p, Inst *inst)
+{
+    if (!p->group) {
+        add_step(p, STEP_SCALAR, inst);
+        return;
+    }
+    Step *step = ARENA_NEW(p->plan->g->arena, Step);
+    *step = (Step){.kind = STEP_SCALAR, .parent = p->parent, .members = {inst}, .member_count = 1, .next = p->group};
+    *p->before_group = step;
+    p->before_group = &step->next;
+}
+
+static bool in_group(const Step *group, const Inst *value)
+{
+    for (int k = 0; group && k < group->member_count; k++)
+        if (group->members[k] == value)
+            return true;
+    return false;
+}
+
+typedef struct Question { const Step *group; bool found; } Question;
+
+static void look_for_member(void *user, const Inst *value)
+{
+    Question *q = user;
+    q->found |= in_group(q->group, value);
+}
+
+/* What the elementwise loop of an instruction runs over. */
+static TileType loop_axes(const Inst *inst)
+{
+    TileType axes = {.elem = ELEM_TYPE_F32};
+    if (inst->op == TILE_SET)
+        axes = inst->target->type;
+    else if (inst->op == TILE_REDUCE)
+        axes = inst->args[0]->type;
+    else if (inst->op != TILE_STORE)
+        axes = inst->type;
+    for (int k = -1; inst->op == TILE_STORE && k < inst->arg_count; k++) {
+        const Inst *value = k < 0 ? inst->guard : inst->args[k];
+        for (int a = 0; value && a < value->type.axis_count; a++)
+            type_add_axis(&axes, value->type.axis[a]);
+    }
+    axes.elem = ELEM_TYPE_F32;
+    return axes;
+}
+
+/* A copy of a tile from memory: alone in its step, so that it can go by vectors. */
+static bool is_copy(const PlainPlan *plan, const Inst *inst)
+{
+    const PlainValue *value = &plan->values[inst->id];
+    return inst->op == TILE_LOAD && inst->type.axis_count >= 2 && (value->product || value->vector);
+}
+
+static bool fits_group(const Planner *p, const Inst *inst, const TileType *axes)
+{
+    const Step *group = p->group;
+    if (!group || !plain_same_axes(&group->axes, axes) || group->member_count == PLAIN_MAX_MEMBERS || is_copy(p->plan, inst) ||
+        is_copy(p->plan, group->members[0]))
+        return false;
+    for (int k = 0; k < group->member_count; k++) {
+        const Inst *member = group->members[k];
+        bool reduction = member->op == TILE_REDUCE;
+        Question q = {.group = &(Step){.members = {(Inst *)member}, .member_count = 1}};
+        if (reduction)
+            plain_reads(p->plan, inst, look_for_member, &q);
+        if (q.found || (member->op == TILE_STORE && inst->op == TILE_LOAD && member->tensor == inst->tensor) ||
+            (member->op == TILE_LOAD && inst->op == TILE_STORE && member->tensor == inst->tensor))
+            return false;
+    }
+    return true;
+}
+
+static void plan_block(Planner *p, Block *block);
+
+static void plan_body(Planner *p, Step *step, Block *block, Step **first)
+{
+    if (!block)
+        return;
+    Planner inner = {.plan = p->plan, .link = first, .parent = step};
+    plan_block(&inner, block);
+}
+
+static void plan_elementwise(Planner *p, Inst *inst)
+{
+    TileType axes = loop_axes(inst);
+    if (!fits_group(p, inst, &axes)) {
+        p->group = add_step(p, STEP_GROUP, NULL);
+        p->group->axes = axes;
+    }
+    p->group->members[p->group->member_count++] = inst;
+}
+
+static void plan_inst(Planner *p, Inst *inst)
+{
+    const PlainPlan *plan = p->plan;
+    bool scalar = inst->has_value && plan->values[inst->id].kind == PLAIN_SCALAR;
+    if (inst->has_value && plan->values[inst->id].kind == PLAIN_INLINE)
+        return;
+    switch (inst->op) {
+    case TILE_FOR: case TILE_IF: {
+        Step *step = add_step(p, inst->op == TILE_FOR ? STEP_FOR : STEP_IF, inst);
+        p->group = NULL;
+        plan_body(p, step, inst->body, &step->body);
+        plan_body(p, step, inst->orelse, &step->orelse);
+        return;
+    }
+    case TILE_CONTRACT:
+        p->group = NULL;
+        type_infer(inst, &add_step(p, STEP_CONTRACT, inst)->axes);
+        return;
+    case TILE_REDUCE: {
+        const TileType *of = &inst->args[0]->type;
+        if (!scalar && of->axis[of->axis_count - 1] == inst->axis) {
+            plan_elementwise(p, inst);
+            return;
+        }
+        p->group = NULL;
+        add_step(p, STEP_REDUCE, inst)->axes = inst->type;
+        return;
+    }
+    case TILE_STORE: {
+        TileType axes = loop_axes(inst);
+        if (axes.axis_count)
+            break;
+        p->group = NULL; /* one thread writes */
+        add_step(p, STEP_GROUP, inst)->axes = axes;
+        return;
+    }
+    case TILE_SET:
+        if (inst->target->type.axis_count)
+            break;
+        p->group = NULL; /* the loop at hand may read the old value */
+        add_step(p, STEP_SCALAR, inst);
+        return;
+    default:
+        break;
+    }
+    if (!scalar) {
+        plan_elementwise(p, inst);
+        return;
+    }
+    if (inst->op == TILE_LOAD && plan->stored[inst->tensor])
+        p->group = NULL;
+    add_scalar(p, inst);
+}
+
+static void plan_block(Planner *p, Block *block)
+{
+    for (Inst *inst = block->first; inst; inst = inst->next)
+        plan_inst(p, inst);
+}
+
+static void number_steps(Step *step, int *order)
+{
+    for (; step; step = step->next) {
+        step->order = (*order)++;
+        number_steps(step->body, order);
+        number_steps(step->orelse, order);
+        step->end = (*order)++;
+    }
+}
+
+/* Lifetimes ----------------------------------------------------------------------------------------------------- */
+
+typedef struct Lifetimes {
+    PlainPlan *plan;
+    Step *step;
+    PlainValue **buffers; /* in the order of their making */
+    int count;
+} Lifetimes;
+
+static bool holds(const Step *outer, const Step *step)
+{
+    for (; step; step = step->parent)
+        if (step == outer)
+            return true;
+    return false;
+}
+
+/* Until the end of the loops that the value was made before. */
+static void use_at(PlainValue *value, const Step *step)
+{
+    int last = step->order;
+    for (const Step *outer = step->parent; outer; outer = outer->parent)
+        if (outer->kind == STEP_FOR && !holds(outer, value->step))
+            last = outer->end;
+    if (last > value->last)
+        value->last = last;
+}
+
+static void note_use(void *user, const Inst *inst)
+{
+    Lifetimes *l = user;
+    PlainValue *value = &l->plan->values[inst->id];
+    if (value->kind != PLAIN_TILE)
+        return;
+    value->buffered |= value->step != l->step;
+    use_at(value, l->step);
+}
+
+static void note_made(Lifetimes *l, const Inst *inst)
+{
+    PlainValue *value = &l->plan->values[inst->id];
+    if (!inst->has_value || value->kind != PLAIN_TILE)
+        return;
+    value->step = l->step;
+    value->first = value->last = l->step->order;
+    value->buffered |= l->step->kind != STEP_GROUP || inst->op == TILE_REDUCE;
+    l->buffers[l->count++] = value;
+}
+
+static void live_steps(Lifetimes *l, Step *step)
+{
+    for (; step; step = step->next) {
+        l->step = step;
+        for (int k = 0; k < step->member_count; k++) {
+            const Inst *inst = step->members[k];
+            note_made(l, inst);
+            plain_reads(l->plan, inst, note_use, l);
+            if (inst->target)
+                note_use(l, inst->target);
+        }
+        live_steps(l, step->body);
+        live_steps(l, step->orelse);
+    }
+}
+
+/* Memory -------------------------------------------------------------------------------------------------------- */
+
+static int element_bytes(const CudaGen *g, const Inst *inst)
+{
+    switch (inst->type.elem) {
+    case ELEM_TYPE_BOOL: return 1;
+    case ELEM_TYPE_BF16: case ELEM_TYPE_F16: return 2;
+    case ELEM_TYPE_F32: return 4;
+    default: return cuda_narrow(g, inst) ? 4 : 8;
+    }
+}
+
+static int up(int64_t n, int to)
+{
+    return (int)((n + to - 1) / to * to);
+}
+
+/* Pitches keep the rows of a matrix in different banks, for the fragments of tensor cores and for vectors of four. */
+static void shape_buffer(const CudaGen *g, const Inst *inst, PlainValue *value)
+{
+    const TileType *type = &inst->type;
+    int64_t columns = type->axis_count ? plain_extent(g, type->axis[type->axis_count - 1]) : 1;
+    int64_t rows = plain_count(g, type) / columns;
+    value->size = element_bytes(g, inst);
+    value->rows = value->product ? up(rows, 16) : (int)rows;
+    value->columns = value->product ? up(columns, 16) : (int)columns;
+    value->pitch = value->columns;
+    if (value->product)
+        value->pitch += 8;
+    else if (type->axis_count > 1 && value->size == 4)
+        value->pitch = up(columns, 8) + (value->vector ? 4 : 8);
+    else if (type->axis_count > 1)
+        value->pitch = up(columns, 8) + 8;
+}
+
+static void shape_all(const PlainPlan *plan, const Block *block)
+{
+    for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
+        if (inst->has_value && plan->values[inst->id].kind == PLAIN_TILE)
+            shape_buffer(plan->g, inst, &plan->values[inst->id]);
+        shape_all(plan, inst->body);
+        shape_all(plan, inst->orelse);
+    }
+}
+
+/* What contractions want of their operands. */
+static void mark_operands(PlainPlan *plan, const Block *block)
+{
+    for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
+        for (int k = 0; inst->op == TILE_CONTRACT && k < 2; k++) {
+            PlainValue *value = &plan->values[inst->args[k]->id];
+            const TileType *type = &inst->args[k]->type;
+            value->vector |= type->elem == ELEM_TYPE_F32;
+            if (!plain_is_product(inst))
+                continue;
+            bool partial = plain_extent(plan->g, inst->axis) % 16 != 0;
+            value->product = true;
+            value->zero_rows |= partial && type->axis[0] == inst->axis;
+            value->zero_columns |= partial && type->axis[1] == inst->axis;
+        }
+        mark_operands(plan, inst->body);
+        mark_operands(plan, inst->orelse);
+    }
+}
+
+static void mark_values(PlainPlan *plan, const Block *block)
+{
+    for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
+        if (inst->has_value)
+            plan->values[inst->id].kind = kind_of(plan, inst);
+        mark_values(plan, inst->body);
+        mark_values(plan, inst->orelse);
+    }
+}
+
+static void note_stores(PlainPlan *plan, const Block *block)
+{
+    for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
+        if (inst->op == TILE_STORE)
+            plan->stored[inst->tensor] = true;
+        note_stores(plan, inst->body);
+        note_stores(plan, inst->orelse);
+    }
+}
+
+static int bytes_of(const PlainValue *value)
+{
+    return up((int64_t)value->rows * value->pitch * value->size, ALIGNMENT);
+}
+
+/* The lowest place that no living buffer has. */
+static bool place(const Lifetimes *l, int index)
+{
+    PlainValue *value = l->buffers[index];
+    int64_t bytes = (int64_t)value->rows * value->pitch * value->size;
+    if (bytes > 1 << 24)
+        return false;
+    value->offset = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int k = 0; k < index; k++) {
+            const PlainValue *other = l->buffers[k];
+            if (!other->buffered || other->last < value->first || other->first > value->last ||
+                other->offset + bytes_of(other) <= value->offset || value->offset + bytes_of(value) <= other->offset)
+                continue;
+            value->offset = other->offset + bytes_of(other);
+            moved = true;
+        }
+    }
+    return true;
+}
+
+bool plain_plan(CudaGen *g, PlainPlan *plan)
+{
+    *plan = (PlainPlan){.g = g, .values = ARENA_ARRAY(g->arena, PlainValue, g->program->next_id),
+                        .stored = ARENA_ARRAY(g->arena, bool, PROGRAM_MAX_TENSORS)};
+    note_stores(plan, g->phase->body);
+    mark_operands(plan, g->phase->body);
+    mark_values(plan, g->phase->body);
+    Planner planner = {.plan = plan, .link = &plan->steps};
+    plan_block(&planner, g->phase->body);
+    int order = 0;
+    number_steps(plan->steps, &order);
+    Lifetimes l = {.plan = plan, .buffers = ARENA_ARRAY(g->arena, PlainValue *, g->program->next_id)};
+    live_steps(&l, plan->steps);
+    shape_all(plan, g->phase->body);
+    bool fits = true;
+    for (int k = 0; fits && k < l.count; k++) {
+        if (!l.buffers[k]->buffered)
+            continue;
+        fits = place(&l, k);
+        int end = l.buffers[k]->offset + bytes_of(l.buffers[k]);
+        plan->bytes = end > plan->bytes ? end : plan->bytes;
+    }
+    if (fits && plan->bytes <= g->target->shared_bytes)
+        return true;
+    diag_fix(g->diag, diag_error(g->diag, SPAN_NONE, PLAIN_TOO_LARGE, "the tiles of phase %s do not fit the shared memory of a "
+                                 "block: %d of %d bytes", g->phase->name, plan->bytes, g->target->shared_bytes),
+             "choose smaller ones, as in `schedule cuda { block_m = 32; block_n = 32 }`");
+    return false;
+}
