@@ -289,7 +289,7 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
         return NULL;
     }
     declare_tensors(&lower);
-    feature_materialize(&lower);
+    feature_materialize(&lower, options.stored_queries, q_width);
     if (choice.lowering == LOWERING_QUADRATIC)
         quadratic_lower(&lower);
     else if (choice.lowering == LOWERING_RECURRENT)

@@ -93,8 +93,9 @@ void address_bind_key_bounds(Lower *lower, Scope *bounds, Inst *const *tile);
 void address_bind_key_rows(Lower *lower, Scope *rows);
 
 /* feature.c: per-token maps ------------------------------------------------------------------------------------ */
-/* Adds the phases that materialise k' and v' (when they are not the identity) and notes their tensors. */
-void feature_materialize(Lower *lower);
+/* Adds the phases that materialise k' and v', and with `queries` q' of this width (each when it is not the identity),
+ * and notes their tensors. */
+void feature_materialize(Lower *lower, bool queries, int64_t q_width);
 /* q', k', v' in terms of tensor elements: replaces ELEM_Q, ELEM_K, ELEM_V. */
 const Expr *feature_expand(Lower *lower, const Expr *e);
 /* The element of v' at (key row, axis e). */
@@ -121,6 +122,7 @@ void forward_store(Lower *lower, Scope *scope, Inst *o, Inst *const *returns, In
 typedef struct LowerOptions {
     Lowering lowering;
     bool states;                     /* states are fast on the target */
+    bool stored_queries;             /* products read queries from memory: q' is materialised like k' */
 } LowerOptions;
 /* The Program for one storage type and pair of widths, or NULL with diagnostics. */
 Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E, LowerOptions options);
