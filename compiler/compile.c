@@ -27,6 +27,11 @@ static void pass_lower(Compilation *c)
     c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E, options);
 }
 
+static void pass_propagate(Compilation *c)
+{
+    schedule_propagate(c->program, c->diag);
+}
+
 static void pass_simplify(Compilation *c)
 {
     schedule_simplify(c->program, c->diag);
@@ -74,6 +79,7 @@ static const Pass passes[] = {
     {'s', "simplify", pass_simplify, STAGE_LOGICAL, STAGE_LOGICAL, "what is computed twice or for nobody: before sizes, so that later passes see each value once"},
     {'f', "fold", pass_fold, STAGE_LOGICAL, STAGE_LOGICAL, "where the scores' factor is applied: after simplify has named it once, before sizes"},
     {'z', "size", pass_size, STAGE_LOGICAL, STAGE_SIZED, "tile boxes: after lowering, because the tile's own axes decide; before emission, which needs numbers"},
+    {'p', "propagate", pass_propagate, STAGE_SIZED, STAGE_SIZED, "what the numbers have made constant: after sizes, which decide conditions; before tidy, which sweeps"},
     {'t', "tidy", pass_simplify, STAGE_SIZED, STAGE_SIZED, "what the numbers have made equal or dead"},
 };
 enum { PASS_COUNT = sizeof passes / sizeof *passes };

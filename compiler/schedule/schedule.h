@@ -7,6 +7,8 @@
 
 /* Removes what nobody reads, merges equal instructions of a block. */
 void schedule_simplify(Program *program, Diag *diag);
+/* Constants and copies go where they are read; decided branches are taken. */
+void schedule_propagate(Program *program, Diag *diag);
 
 /* Moves a positive factor of the scores behind the mask and the maximum, into the exponential. */
 void schedule_fold(Program *program, Diag *diag);

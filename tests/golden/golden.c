@@ -3,7 +3,7 @@
  * NAME.attn   // count PASS: OP N, OP N ...     instructions of the Program after a pass
  *             // widths: D E [dtype]            head widths to compile for (64 64 f32)
  *             NAME.PASS beside it is the whole dump after that pass.
- * NAME.tile   ; run PASS                        simplify or size (size: ; blocks M N)
+ * NAME.tile   ; run PASS                        simplify, propagate (then simplify) or size (size: ; blocks M N)
  *             ; count OP N, ...                 what is left
  *             NAME.after beside it is the whole Program afterwards.
  * --update rewrites the dumps; the difference is reviewed like code. */
@@ -112,7 +112,7 @@ static void report(const char *path, Diag *diag)
 
 static void run_attn(const char *path, const char *text)
 {
-    static const struct { char letter; const char *name; } stages[] = {{'l', "lower"}, {'s', "simplify"}, {'z', "size"}, {'t', "tidy"}};
+    static const struct { char letter; const char *name; } stages[] = {{'l', "lower"}, {'s', "simplify"}, {'z', "size"}, {'p', "propagate"}, {'t', "tidy"}};
     Arena *arena = arena_create();
     Diag *diag = diag_create(arena);
     Ast *file = NULL;
@@ -177,6 +177,9 @@ static void run_tile(const char *path, const char *text)
         if (blocks)
             sscanf(blocks, " %lld %lld", &m, &n);
         schedule_size(program, diag, &(SizeChoice){{m, m, m}, {n, n, n}, 0});
+    } else if (strncmp(run, "propagate", 9) == 0) {
+        schedule_propagate(program, diag);
+        schedule_simplify(program, diag);
     } else {
         schedule_simplify(program, diag);
     }
