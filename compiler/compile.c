@@ -17,6 +17,8 @@ typedef struct Compilation {
     const Spec *spec;
     const CompileOptions *options;
     Program *program;
+    int attempt;         /* at tile boxes */
+    bool last_attempt, quiet;
 } Compilation;
 
 static void pass_lower(Compilation *c)
@@ -53,7 +55,8 @@ static bool schedule_applies(const char *block, const char *target)
 static void pass_size(Compilation *c)
 {
     SizeChoice choice = {.chunk = 0};
-    target_tiles(c->options->target, c->options->elem, c->options->D, c->options->E, c->spec->rank, choice.block_m, choice.block_n);
+    c->last_attempt = !target_tiles(c->options->target, c->options->elem, c->options->D, c->options->E, c->spec->rank, c->attempt,
+                                    choice.block_m, choice.block_n);
     static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
     for (int i = 0; i < c->spec->schedule_count; i++)
         if (!strcmp(c->spec->schedule[i].key, "chunk") && schedule_applies(c->spec->schedule[i].target, c->options->target->name))
@@ -102,7 +105,7 @@ static bool run_pass(Compilation *c, const Pass *pass)
     double spent = now() - start;
     if (c->diag->errors || !c->program)
         return false;
-    FILE *out = c->options->dump_out;
+    FILE *out = c->quiet ? NULL : c->options->dump_out;
     if (out && c->options->dump && (strchr(c->options->dump, pass->letter) || strchr(c->options->dump, '*')))
         fprintf(out, "; after %s\n%s\n", pass->name, program_print(c->program, c->arena));
     if (out && c->options->time_passes)
@@ -133,12 +136,39 @@ static bool dump_code(Compilation *c)
 #endif
 }
 
-/* Inside the door: allocations may unwind from here. */
-static bool run_passes(Compilation *c)
+static bool run_all_passes(Compilation *c)
 {
+    c->program = NULL;
     for (int i = 0; i < PASS_COUNT; i++)
         if (!run_pass(c, &passes[i]))
             return false;
+    return true;
+}
+
+/* Which tiles a CUDA kernel has follows from its code: attention on its fast path keeps them in registers, anything else in
+ * shared memory. Tried without a word; what is wrong with a spec is said afterwards. */
+static void choose_tiles(Compilation *c)
+{
+#if ATTUNE_HAVE_CUDA
+    Diag *diag = c->diag;
+    c->diag = diag_create(c->arena);
+    c->quiet = true;
+    while (run_all_passes(c) && !c->last_attempt && !cuda_tiles_suit(c->options->target, c->arena, c->program, c->attempt == 0))
+        c->attempt++;
+    c->diag = diag;
+    c->quiet = false;
+#else
+    (void)c;
+#endif
+}
+
+/* Inside the door: allocations may unwind from here. */
+static bool run_passes(Compilation *c)
+{
+    if (c->options->target->kind == TARGET_CUDA)
+        choose_tiles(c);
+    if (!run_all_passes(c))
+        return false;
     if (c->options->symbol)
         c->program->name = arena_strdup(c->arena, c->options->symbol);
     return dump_code(c);
@@ -173,7 +203,7 @@ static void *through_door(Arena *arena, Diag *diag, const Spec *spec, const Comp
     }
     void *result = NULL;
     c = ARENA_NEW(arena, Compilation);
-    *c = (Compilation){arena, diag, spec, options, NULL};
+    *c = (Compilation){.arena = arena, .diag = diag, .spec = spec, .options = options};
     if (valid_options(diag, options) && run_passes(c))
         result = emit ? (void *)target_emit(options->target, arena, diag, c->program) : (void *)c->program;
     arena_arm(arena, outer);

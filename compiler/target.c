@@ -12,7 +12,7 @@
 #endif
 
 static const char known[] = "known targets: cpu, cpu:native, cpu:NAME (as x86-64-v3, x86-64-v4, znver4), "
-                            "cpu:aarch64, interp, cuda (cuda:sm_90a), ptx";
+                            "cpu:aarch64, interp, cuda (cuda:sm_90a, cuda:sm_90), ptx";
 
 static bool parse_cpu(Diag *diag, const char *text, Target *target)
 {
@@ -38,10 +38,11 @@ static bool parse_cpu(Diag *diag, const char *text, Target *target)
 static bool parse_cuda(Diag *diag, const char *text, Target *target)
 {
     const char *arch = !strcmp(text, "cuda") ? "sm_90a" : !strncmp(text, "cuda:", 5) ? text + 5 : text;
-    if (strcmp(arch, "sm_90a")) {
+    if (strcmp(arch, "sm_90a") && strcmp(arch, "sm_90")) {
         diag_fix(diag,
                  diag_error(diag, SPAN_NONE, "unknown-target",
-                            "the target '%s' is for no GPU that is known: sm_90a (Hopper) is", text),
+                            "the target '%s' is for no GPU that is known: sm_90a (Hopper) and sm_90 (the same without its "
+                            "asynchronous products) are", text),
                  "use 'cuda' or 'cuda:sm_90a'");
         return false;
     }

@@ -25,8 +25,10 @@ typedef struct Target {
 /* "cpu" (this machine), "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:aarch64", "interp", "cuda" (for sm_90a), "cuda:sm_90a", "sm_90a", "ptx". False with a
  * message that lists the known ones; also when this build lacks the back end. */
 bool target_parse(Diag *diag, const char *text, Target *target);
-/* The tile boxes that suit the target when nothing else was asked for (by axis, outermost first). */
-void target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank, int64_t block_m[SPEC_MAX_RANK], int64_t block_n[SPEC_MAX_RANK]);
+/* The tile boxes that suit the target when nothing else was asked for (by axis, outermost first); smaller ones with every
+ * further attempt. False when there is none after this one. */
+bool target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank, int attempt, int64_t block_m[SPEC_MAX_RANK],
+                  int64_t block_n[SPEC_MAX_RANK]);
 /* Emits the Program. NULL with diagnostics. */
 Kernel *target_emit(const Target *target, Arena *arena, Diag *diag, Program *program);
 

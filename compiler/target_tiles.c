@@ -7,7 +7,8 @@
  *
  * Hopper: 64 queries a warpgroup. Narrow heads take three warpgroups, since the exponentials are what limits them and more
  * rows share a tile of keys; scores, weights and accumulators of wider heads fill the registers of two. Boxes of a grid
- * have as many rows, and are as cubic as that allows. */
+ * have as many rows, and are as cubic as that allows. Kernels of any other form have tiles as CPUs do, in shared memory, the
+ * largest that fit there. */
 #include "target.h"
 
 static void cuda_tiles(int64_t width, int rank, int64_t *block_m, int64_t *block_n)
@@ -24,16 +25,34 @@ static void cuda_tiles(int64_t width, int rank, int64_t *block_m, int64_t *block
     }
 }
 
-void target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank,
+/* Fewer rows, then fewer keys, of the longest axis. */
+static void halve(int attempt, int64_t *block_m, int64_t *block_n)
+{
+    for (int step = 0; step < attempt; step++) {
+        int64_t *block = step % 2 ? block_n : block_m;
+        int longest = 0;
+        for (int a = 1; a < SPEC_MAX_RANK; a++)
+            if (block[a] > block[longest])
+                longest = a;
+        if (block[longest] > 1)
+            block[longest] /= 2;
+    }
+}
+
+bool target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank, int attempt,
                   int64_t block_m[SPEC_MAX_RANK], int64_t block_n[SPEC_MAX_RANK])
 {
-    if (target->kind == TARGET_CUDA && elem != ELEM_TYPE_F32 && D <= 256 && E <= 256) {
+    enum { MOST_ATTEMPTS = 10 };
+    bool cuda = target->kind == TARGET_CUDA;
+    if (cuda && attempt == 0 && elem != ELEM_TYPE_F32 && D <= 256 && E <= 256) {
         cuda_tiles(D > E ? D : E, rank, block_m, block_n);
-        return;
+        return true;
     }
     static const int64_t boxes[SPEC_MAX_RANK][SPEC_MAX_RANK] = {{64, 1, 1}, {8, 8, 1}, {4, 4, 4}};
     for (int a = 0; a < SPEC_MAX_RANK; a++)
         block_m[a] = block_n[a] = boxes[rank - 1][a];
     if (D + E > 1024)
         block_m[0] /= 2;
+    halve(attempt - 1, block_m, block_n);
+    return cuda && attempt < MOST_ATTEMPTS;
 }

@@ -26,21 +26,15 @@ void cuda_line(CudaGen *g, const char *format, ...)
     text_add_bytes(&g->text, line, strlen(line));
 }
 
-/* What the phases' code and launches are. */
-typedef struct Emission {
-    char *text;
-    KernelPhase phases[PROGRAM_MAX_PHASES];
-    bool attends[PROGRAM_MAX_PHASES];
-} Emission;
-
 static void name_entry(const Program *program, const Phase *phase, char *entry, size_t size)
 {
     snprintf(entry, size, "%.47s_%.47s", program->name, phase->name); /* as kernel_describe */
 }
 
-static bool emit_text(const Target *target, Arena *arena, Diag *diag, Program *program, Emission *out)
+bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, bool plain_only, CudaText *out)
 {
     bool attends = false, plain = false;
+    *out = (CudaText){.text = NULL};
     CudaGen *g = ARENA_NEW(arena, CudaGen);
     *g = (CudaGen){.arena = arena, .diag = diag, .target = target, .program = program, .text = {.arena = arena}};
     cuda_ranges(g);
@@ -49,7 +43,7 @@ static bool emit_text(const Target *target, Arena *arena, Diag *diag, Program *p
         name_entry(program, g->phase, out->phases[p].entry, sizeof out->phases[p].entry);
         cuda_line(g, "/* phase %s */\n", g->phase->name);
         int errors = diag->errors;
-        out->attends[p] = cuda_attend(g, &out->phases[p]);
+        out->attends[p] = !plain_only && !strcmp(target->arch, "sm_90a") && cuda_attend(g, &out->phases[p]);
         if (!out->attends[p] && (diag->errors > errors || !cuda_plain(g, &out->phases[p])))
             return false;
         attends |= out->attends[p];
@@ -70,11 +64,22 @@ static bool emit_text(const Target *target, Arena *arena, Diag *diag, Program *p
 
 char *cuda_text(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
-    Emission *emission = ARENA_NEW(arena, Emission);
-    return emit_text(target, arena, diag, program, emission) ? emission->text : NULL;
+    CudaText *text = ARENA_NEW(arena, CudaText);
+    return cuda_program(target, arena, diag, program, false, text) ? text->text : NULL;
 }
 
-static void warn_slow(Diag *diag, const Program *program, const Emission *emission, const NvrtcReport *report)
+bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program, bool fast)
+{
+    CudaText *text = ARENA_NEW(arena, CudaText);
+    if (!cuda_program(target, arena, diag_create(arena), program, false, text))
+        return false;
+    for (int p = 0; p < program->phase_count; p++)
+        if (text->attends[p])
+            return true;
+    return !fast;
+}
+
+static void warn_slow(Diag *diag, const Program *program, const CudaText *emission, const NvrtcReport *report)
 {
     if (report->wgmma_serialized)
         diag_warn(diag, SPAN_NONE, "slow-code", "%s: the tensor cores wait after every product (wgmma is serialised)",
@@ -90,8 +95,8 @@ static void warn_slow(Diag *diag, const Program *program, const Emission *emissi
 
 Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
-    Emission *emission = ARENA_NEW(arena, Emission);
-    if (!emit_text(target, arena, diag, program, emission))
+    CudaText *emission = ARENA_NEW(arena, CudaText);
+    if (!cuda_program(target, arena, diag, program, false, emission))
         return NULL;
     NvrtcResult result;
     if (nvrtc_compile(arena, diag, emission->text, arena_printf(arena, "%s.cu", program->name), target->arch, NULL, &result) !=

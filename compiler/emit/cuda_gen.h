@@ -70,4 +70,12 @@ bool cuda_narrow(const CudaGen *g, const Inst *value); /* fits int */
 bool cuda_attend(CudaGen *g, KernelPhase *out);
 bool cuda_plain(CudaGen *g, KernelPhase *out);
 
+/* cuda.c: the whole text and how its phases are launched. plain_only: none goes to cuda_attend. */
+typedef struct CudaText {
+    char *text;
+    KernelPhase phases[PROGRAM_MAX_PHASES];
+    bool attends[PROGRAM_MAX_PHASES];
+} CudaText;
+bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, bool plain_only, CudaText *out);
+
 #endif

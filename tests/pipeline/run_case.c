@@ -200,7 +200,7 @@ static void launch_prepare(CaseLaunch *launch, CaseData *data, const LaunchTenso
     const RefProblem *p = &data->problem;
     memset(launch, 0, sizeof *launch);
     int64_t sizes[SLOT_SIZE_COUNT] = {p->B, p->H, p->G, p->M, p->N, p->D, p->E, p->m_axis[0], p->m_axis[1], p->m_axis[2],
-                                      p->n_axis[0], p->n_axis[1], p->n_axis[2], p->offset};
+                                      p->n_axis[0], p->n_axis[1], p->n_axis[2], 0, p->offset};
     memcpy(launch->slots + SLOT_SIZES, sizes, sizeof sizes);
     launch->slots[SLOT_CU_Q] = (int64_t)(intptr_t)p->cu_q;
     launch->slots[SLOT_CU_K] = (int64_t)(intptr_t)p->cu_k;
@@ -220,6 +220,7 @@ static void launch_prepare(CaseLaunch *launch, CaseData *data, const LaunchTenso
             break;
         case ROLE_INPUT: set_input(data, slot, tensors[t].index); break;
         case ROLE_WORKSPACE: set_workspace(launch, slot, &tensors[t]); break;
+        case ROLE_STATE: break; /* VAR_STATE is 0: nobody reads or writes it */
         }
     }
 }
@@ -407,6 +408,23 @@ CaseVerdict case_run_interp(CaseData *data, const Program *program)
     else if (!program_run(program, launch.slots, diag))
         verdict = wrong("the interpreter stopped: %s", diag_to_text(diag));
     arena_destroy(arena);
+    if (!launch_finish(&launch) && verdict.ok)
+        verdict = wrong("memory around a workspace was written");
+    return verdict.ok ? case_compare(data) : verdict;
+}
+
+CaseVerdict case_run_with(CaseData *data, const Program *program, CaseRunner *run, void *user)
+{
+    LaunchTensor tensors[PROGRAM_MAX_TENSORS];
+    for (int t = 0; t < program->tensor_count; t++)
+        tensors[t] = (LaunchTensor){program->tensors[t].role, program->tensors[t].index, program->tensors[t].elem,
+                                    program->tensors[t].dim_count, program->tensors[t].extent};
+    CaseLaunch launch;
+    launch_prepare(&launch, data, tensors, program->tensor_count);
+    const char *problem = launch.failed ? "no memory for a workspace" : run(user, program, launch.slots);
+    CaseVerdict verdict = {.ok = true};
+    if (problem)
+        verdict = wrong("%s", problem);
     if (!launch_finish(&launch) && verdict.ok)
         verdict = wrong("memory around a workspace was written");
     return verdict.ok ? case_compare(data) : verdict;

@@ -65,6 +65,9 @@ typedef struct CaseVerdict {
 } CaseVerdict;
 
 CaseVerdict case_run_interp(CaseData *data, const Program *program);
+/* By `run`, which gets the launch's slots. NULL when it went well, else what happened. */
+typedef const char *CaseRunner(void *user, const Program *program, const int64_t *slots);
+CaseVerdict case_run_with(CaseData *data, const Program *program, CaseRunner *run, void *user);
 #if ATTUNE_HAVE_LLVM
 CaseVerdict case_run_kernel(CaseData *data, const Kernel *kernel);
 #endif
