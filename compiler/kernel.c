@@ -157,16 +157,17 @@ static void pack_extent(Pack *pack, Extent *extent, bool used)
 static void pack_tensor(Pack *pack, KernelTensor *tensor)
 {
     pack_string(pack, tensor->name, sizeof tensor->name);
-    tensor->role = (TensorRole)pack_number(pack, tensor->role, 0, ROLE_WORKSPACE);
+    tensor->role = (TensorRole)pack_number(pack, tensor->role, 0, TENSOR_ROLE_COUNT - 1);
     int64_t highest = tensor->role == ROLE_INPUT       ? SPEC_MAX_INPUTS - 1
                       : tensor->role == ROLE_RETURN    ? RETURN_KIND_COUNT - 1
                       : tensor->role == ROLE_WORKSPACE ? PROGRAM_MAX_TENSORS - 1
+                      : tensor->role == ROLE_STATE     ? STATE_OUT
                                                        : INT32_MAX;
     tensor->index = (int)pack_number(pack, tensor->index, highest == INT32_MAX ? INT32_MIN : 0, highest);
     tensor->elem = (ElemType)pack_number(pack, tensor->elem, 0, ELEM_TYPE_F16);
     tensor->dim_count = (int)pack_number(pack, tensor->dim_count, 0, SPEC_MAX_DIMS);
     for (int d = 0; d < tensor->dim_count; d++)
-        pack_extent(pack, &tensor->extent[d], tensor->role == ROLE_WORKSPACE);
+        pack_extent(pack, &tensor->extent[d], tensor->role >= ROLE_WORKSPACE);
 }
 
 static void pack_map(Pack *pack, KernelMap *map)
@@ -273,9 +274,9 @@ static bool program_fits(const Kernel *kernel)
         const Tensor *mine = &program->tensors[k];
         const KernelTensor *other = &kernel->tensors[k];
         fits = mine->role == other->role && mine->elem == other->elem && mine->dim_count == other->dim_count;
-        if (mine->role == ROLE_INPUT || mine->role == ROLE_RETURN || mine->role == ROLE_WORKSPACE)
+        if (mine->role >= ROLE_RETURN)
             fits = fits && mine->index == other->index;
-        for (int d = 0; fits && mine->role == ROLE_WORKSPACE && d < mine->dim_count; d++)
+        for (int d = 0; fits && mine->role >= ROLE_WORKSPACE && d < mine->dim_count; d++)
             fits = mine->extent[d].size == other->extent[d].size &&
                    mine->extent[d].div == other->extent[d].div && mine->extent[d].mul == other->extent[d].mul;
     }

@@ -71,7 +71,7 @@ typedef struct KernelTensor {
     int index;
     ElemType elem;
     int dim_count;
-    Extent extent[SPEC_MAX_DIMS];        /* of workspaces */
+    Extent extent[SPEC_MAX_DIMS];        /* of workspaces and states */
 } KernelTensor;
 
 typedef struct Kernel {

@@ -295,6 +295,7 @@ typedef struct AttuneKernelInfo {
     int64_t block_m[ATTUNE_MAX_RANK], block_n[ATTUNE_MAX_RANK];
     int64_t scratch_bytes;      /* per thread */
     size_t code_bytes;
+    int64_t state_rows, state_columns; /* of the state that launches hand over; 0: this kernel has none */
     const char *key;            /* cache key in hexadecimal; "" for ahead-of-time kernels */
     AttuneOrigin origin;        /* where the first request of this context found it */
     double create_ms;           /* what that took */
@@ -343,6 +344,11 @@ typedef struct AttuneLaunch {
     int64_t m_axis[ATTUNE_MAX_RANK];   /* rank 2, 3: extents of the query grid, outermost first; product M */
     int64_t n_axis[ATTUNE_MAX_RANK];   /* of the key grid; all zero: as m_axis. Product N */
     void *stream;                      /* CUDA: the CUstream to run in, NULL the default one; host: ignored */
+    /* Linear attention in chunks or token by token: f32 [B, H, state_rows, state_columns] (AttuneKernelInfo), dense in
+     * the last dimension; ragged: one a sequence. state_out gets what continues after the last token. With state_in the
+     * launch goes on from there: row 0 of q and of k, and index 0 of inputs by token, are at position `offset`. The two
+     * may be the same memory. Zeros: from an empty state; the state is dropped. */
+    AttuneTensor state_in, state_out;
 } AttuneLaunch;
 
 /* Checks every argument, then runs; host targets have finished when it returns. ATTUNE_ERROR_ARGUMENT:
@@ -362,6 +368,8 @@ typedef struct AttunePlanData {
     const void *const *inputs;  /* in the order of the plan's launch */
     void *const *returns;       /* likewise */
     void *stream;
+    const void *state_in;       /* where the plan's launch has them */
+    void *state_out;
 } AttunePlanData;
 /* Checks only alignment and NULL. */
 ATTUNE_API AttuneStatus attune_plan_launch(AttunePlan *plan, const AttunePlanData *data, AttuneError **error);

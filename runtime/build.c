@@ -251,7 +251,7 @@ AttuneStatus build_describe(const Build *b, const Kernel *kernel, unsigned char 
         shape->tensors[t].dtype = spec_dtype(tensor->elem);
         shape->tensors[t].dim_count = tensor->dim_count;
         memcpy(shape->tensors[t].extent, tensor->extent, sizeof shape->tensors[t].extent);
-        if (tensor->role != ROLE_WORKSPACE) /* informative there; the views of a launch say more */
+        if (tensor->role < ROLE_WORKSPACE) /* informative there; the views of a launch say more */
             shape->tensors[t].dim_count = 0;
     }
     *bytes = description_pack(d, true, size);

@@ -160,7 +160,7 @@ static const char *role_name(TensorRole role)
 {
     static const char *const names[] = {[ROLE_Q] = "q", [ROLE_K] = "k", [ROLE_V] = "v", [ROLE_O] = "o",
                                         [ROLE_RETURN] = "a returned tensor", [ROLE_INPUT] = "an input",
-                                        [ROLE_WORKSPACE] = "a workspace"};
+                                        [ROLE_WORKSPACE] = "a workspace", [ROLE_STATE] = "a state"};
     return names[role];
 }
 

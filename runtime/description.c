@@ -217,9 +217,10 @@ static void code_shape(Codec *c, Shape *k)
     }
     k->tensor_count = code_int(c, k->tensor_count, 0, PROGRAM_MAX_TENSORS);
     for (int t = 0; t < k->tensor_count; t++) {
-        k->tensors[t].role = (TensorRole)code_int(c, (int)k->tensors[t].role, ROLE_Q, ROLE_WORKSPACE);
+        k->tensors[t].role = (TensorRole)code_int(c, (int)k->tensors[t].role, ROLE_Q, TENSOR_ROLE_COUNT - 1);
         int limit = k->tensors[t].role == ROLE_INPUT ? c->into->signature.input_count
-                    : k->tensors[t].role == ROLE_RETURN ? RETURN_KIND_COUNT : PROGRAM_MAX_TENSORS;
+                    : k->tensors[t].role == ROLE_RETURN ? RETURN_KIND_COUNT
+                    : k->tensors[t].role == ROLE_STATE ? STATE_OUT + 1 : PROGRAM_MAX_TENSORS;
         k->tensors[t].index = code_int(c, k->tensors[t].index, 0, limit > 0 ? limit - 1 : 0);
         if (limit == 0)
             c->bad = true;

@@ -44,6 +44,17 @@ void attune_kernel_destroy(AttuneKernel *kernel)
     free(kernel);
 }
 
+static void kernel_state_shape(const AttuneKernel *kernel, int64_t *rows, int64_t *columns)
+{
+    const Shape *shape = &kernel->description->shape;
+    *rows = *columns = 0;
+    for (int t = 0; t < shape->tensor_count; t++)
+        if (shape->tensors[t].role == ROLE_STATE) {
+            *rows = shape->tensors[t].extent[2].mul;
+            *columns = shape->tensors[t].extent[3].mul;
+        }
+}
+
 void attune_kernel_info(const AttuneKernel *kernel, AttuneKernelInfo *info)
 {
     const Shape *shape = &kernel->description->shape;
@@ -61,6 +72,7 @@ void attune_kernel_info(const AttuneKernel *kernel, AttuneKernelInfo *info)
         .origin = kernel->origin,
         .create_ms = kernel->create_ms,
     };
+    kernel_state_shape(kernel, &info->state_rows, &info->state_columns);
     for (int a = 0; a < SPEC_MAX_RANK; a++) {
         info->block_m[a] = shape->block_m[a];
         info->block_n[a] = shape->block_n[a];
@@ -162,6 +174,7 @@ static bool ready_tensors(const AttuneKernel *kernel, const Problem *p, Ready *r
                     r->slots[slot_of_tensor(t) + 1] = 0;
             }
             break;
+        case ROLE_STATE: set_strides(r, t, &p->state[shape->tensors[t].index]); break;
         case ROLE_WORKSPACE:
             for (int d = 0; d < shape->tensors[t].dim_count; d++)
                 if (!extent_of(&shape->tensors[t].extent[d], r->slots, &extent[d]))
@@ -268,8 +281,10 @@ static const Backend host_backend = {.device = ATTUNE_DEVICE_HOST, .run = host_r
 static ProblemRules rules_of(const AttuneKernel *kernel, bool without_data)
 {
     const Shape *shape = &kernel->description->shape;
-    return (ProblemRules){&kernel->description->signature, shape->dtype, shape->D, shape->E,
-                          kernel->backend->device,         without_data};
+    ProblemRules rules = {&kernel->description->signature, shape->dtype, shape->D, shape->E,
+                          kernel->backend->device,         without_data, 0, 0};
+    kernel_state_shape(kernel, &rules.state_rows, &rules.state_columns);
+    return rules;
 }
 
 static void set_address(const AttuneKernel *kernel, Ready *r, TensorRole role, int index, const void *data)
@@ -283,7 +298,7 @@ static void set_address(const AttuneKernel *kernel, Ready *r, TensorRole role, i
 static bool nothing_to_do(const Problem *p)
 {
     return p->slots[slot_of_size(VAR_SIZE_B)] == 0 || p->slots[slot_of_size(VAR_SIZE_H)] == 0 ||
-           p->total_q == 0;
+           (p->total_q == 0 && !p->has_state[STATE_OUT]);
 }
 
 AttuneStatus attune_kernel_launch(AttuneKernel *kernel, const AttuneLaunch *launch, AttuneError **error)
@@ -308,6 +323,8 @@ AttuneStatus attune_kernel_launch(AttuneKernel *kernel, const AttuneLaunch *laun
     for (int k = 0; k < RETURN_KIND_COUNT; k++)
         if (p.has_return[k])
             set_address(kernel, &r, ROLE_RETURN, k, p.returns[k].data);
+    for (int out = 0; out < 2; out++)
+        set_address(kernel, &r, ROLE_STATE, out, p.state[out].data);
     return kernel->backend->run(kernel, &r, NULL, launch->stream, error);
 }
 
@@ -401,6 +418,12 @@ AttuneStatus attune_plan_launch(AttunePlan *plan, const AttunePlanData *data, At
         status = problem_check_data(signature->returns[kind], given, ATTUNE_F32, &p->returns[kind], error);
         set_address(plan->kernel, &r, ROLE_RETURN, kind, given);
     }
+    const void *states[2] = {data->state_in, data->state_out};
+    for (int out = 0; out < 2 && status == ATTUNE_OK; out++)
+        if (p->has_state[out]) {
+            status = problem_check_data(out ? "state_out" : "state_in", states[out], ATTUNE_F32, &p->state[out], error);
+            set_address(plan->kernel, &r, ROLE_STATE, out, states[out]);
+        }
     return status == ATTUNE_OK
                ? plan->kernel->backend->run(plan->kernel, &r, plan->shared, data->stream, error)
                : status;

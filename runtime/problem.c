@@ -351,6 +351,12 @@ static AttuneStatus check_params(const Check *c)
     return ATTUNE_OK;
 }
 
+/* Tokens of this launch before query row 0. */
+static int64_t tokens_before(const Check *c)
+{
+    return c->p->has_state[STATE_IN] ? 0 : *size_of(c->p, VAR_OFFSET);
+}
+
 /* What dim `d` of an input must be, or -1 for a free one that no earlier tensor has bound. */
 static AttuneStatus wanted_extent(const Check *c, const char *name, const SignatureInput *input, int d,
                                   const bool *bound, int64_t *want, const char **why)
@@ -370,7 +376,7 @@ static AttuneStatus wanted_extent(const Check *c, const char *name, const Signat
     const SignatureDim *dim = &input->dims[d];
     Problem *p = c->p;
     int64_t m = *size_of(p, VAR_SIZE_M), n = *size_of(p, VAR_SIZE_N),
-            last = m > 0 ? *size_of(p, VAR_OFFSET) + m : 0;
+            last = m > 0 ? tokens_before(c) + m : 0;
     *why = reasons[dim->kind];
     switch (dim->kind) {
     case ATTUNE_DIM_B: *want = *size_of(p, VAR_SIZE_B); break;
@@ -415,16 +421,16 @@ static AttuneStatus check_input(const Check *c, int index, const AttuneTensor *t
     }
     TRY(check_form(c, name, t, input->dtype, input->dim_count, input->dim_count, dims));
     TRY(own_strides(c, name, t, view->stride));
-    if (by_position && *size_of(c->p, VAR_OFFSET) < 0 && *size_of(c->p, VAR_SIZE_M) > 0)
+    if (by_position && tokens_before(c) < 0 && *size_of(c->p, VAR_SIZE_M) > 0)
         return fail(c, "offset is %lld, but %s is read by position and has none below 0",
-                    (long long)*size_of(c->p, VAR_OFFSET), name);
+                    (long long)tokens_before(c), name);
     for (int32_t b = 0; by_position && c->ragged && b < c->launch->sequences; b++) {
         int64_t keys = c->launch->cu_seqlens_k[b + 1] - c->launch->cu_seqlens_k[b];
         int64_t queries = c->launch->cu_seqlens_q[b + 1] - c->launch->cu_seqlens_q[b];
-        if (queries > 0 && *size_of(c->p, VAR_OFFSET) + queries > keys)
+        if (queries > 0 && tokens_before(c) + queries > keys)
             return fail(
                 c, "sequence %d has %lld keys, but its queries reach position %lld, where %s has nothing",
-                (int)b, (long long)keys, (long long)(*size_of(c->p, VAR_OFFSET) + queries - 1), name);
+                (int)b, (long long)keys, (long long)(tokens_before(c) + queries - 1), name);
     }
     for (int d = 0; d < input->dim_count; d++) {
         const SignatureDim *dim = &input->dims[d];
@@ -537,6 +543,50 @@ static AttuneStatus check_returns(const Check *c)
     return ATTUNE_OK;
 }
 
+static AttuneStatus check_state(const Check *c, int out, const AttuneTensor *t)
+{
+    static const char *const names[] = {"state_in", "state_out"};
+    const char *name = names[out];
+    Problem *p = c->p;
+    if (t->dtype == ATTUNE_DTYPE_NONE && !t->data && !t->shape)
+        return ATTUNE_OK;
+    if (c->rules->state_rows == 0)
+        return fail(c, "%s is given, but this kernel of '%s' has no state: `attune explain` says why", name,
+                    c->rules->signature->name);
+    int64_t want[4] = {*size_of(p, VAR_SIZE_B), *size_of(p, VAR_SIZE_H), c->rules->state_rows, c->rules->state_columns};
+    TRY(check_form(c, name, t, ATTUNE_F32, 4, 4, "B, H, state_rows, state_columns"));
+    for (int d = 0; d < 4; d++)
+        if (t->shape[d] != want[d]) {
+            char shape[160];
+            return fail(c, "%s has shape [%s], but must be [%lld, %lld, %lld, %lld] (B, H, state_rows, state_columns)", name,
+                        shape_text(t, shape, sizeof shape), (long long)want[0], (long long)want[1], (long long)want[2],
+                        (long long)want[3]);
+        }
+    View *view = &p->state[out];
+    TRY(own_strides(c, name, t, view->stride));
+    if (want[3] > 1 && view->stride[3] != 1)
+        return fail(c, "%s.strides[3] is %lld, but the last dimension must be dense (stride 1)", name, (long long)view->stride[3]);
+    view->data = t->data;
+    TRY(view_range(c, name, t->dtype, 4, want, view));
+    view->stride[3] = 1;
+    if (!c->rules->without_data)
+        TRY(problem_check_data(name, t->data, t->dtype, view, c->error));
+    p->has_state[out] = true;
+    *size_of(p, VAR_STATE) += 1 + out;
+    return ATTUNE_OK;
+}
+
+static AttuneStatus check_states(const Check *c)
+{
+    TRY(check_state(c, STATE_IN, &c->launch->state_in));
+    TRY(check_state(c, STATE_OUT, &c->launch->state_out));
+    if (c->p->has_state[STATE_IN] && c->launch->align != ATTUNE_ALIGN_OFFSET)
+        return fail(c, "state_in is given and align is bottom-right: row 0 of q and k is at `offset`, give that");
+    if (c->p->has_state[STATE_IN] && c->launch->offset < 0)
+        return fail(c, "offset is %lld, but what comes before state_in's next token is not negative", (long long)c->launch->offset);
+    return ATTUNE_OK;
+}
+
 /* Elements of a written view must have addresses of their own: each stride must step over all smaller dims.
  */
 static AttuneStatus check_distinct(const Check *c, const char *name, const View *view, const int64_t *extent,
@@ -574,8 +624,8 @@ static AttuneStatus check_written(const Check *c)
 {
     const Signature *s = c->rules->signature;
     Problem *p = c->p;
-    const View *written[1 + RETURN_KIND_COUNT] = {&p->o};
-    const char *names[1 + RETURN_KIND_COUNT] = {"o"};
+    const View *written[2 + RETURN_KIND_COUNT] = {&p->o};
+    const char *names[2 + RETURN_KIND_COUNT] = {"o"};
     int count = 1;
     int64_t b = c->ragged ? 1 : *size_of(p, VAR_SIZE_B), h = *size_of(p, VAR_SIZE_H);
     TRY(check_distinct(c, "o", &p->o, (int64_t[4]){b, h, p->total_q, p->width}, 4));
@@ -586,6 +636,12 @@ static AttuneStatus check_written(const Check *c)
         names[count] = s->returns[r];
         written[count++] = &p->returns[r];
     }
+    if (p->has_state[STATE_OUT]) {
+        TRY(check_distinct(c, "state_out", &p->state[STATE_OUT],
+                           (int64_t[4]){*size_of(p, VAR_SIZE_B), h, c->rules->state_rows, c->rules->state_columns}, 4));
+        names[count] = "state_out";
+        written[count++] = &p->state[STATE_OUT];
+    }
     for (int w = 0; w < count; w++) {
         const View *read[3] = {&p->q, &p->k, p->has_v ? &p->v : &p->k};
         const char *read_names[3] = {"q", "k", "v"};
@@ -594,6 +650,10 @@ static AttuneStatus check_written(const Check *c)
             other = overlap(written[w], read[r]) ? read_names[r] : other;
         for (int i = 0; i < s->input_count; i++)
             other = overlap(written[w], &p->inputs[i]) ? s->inputs[i].name : other;
+        const View *in = &p->state[STATE_IN], *out = &p->state[STATE_OUT]; /* in place: the same view */
+        bool in_place = written[w] == out && in->data == out->data && !memcmp(in->stride, out->stride, sizeof in->stride);
+        if (p->has_state[STATE_IN] && !in_place && overlap(written[w], in))
+            other = "state_in";
         for (int x = 0; x < w; x++)
             other = overlap(written[w], written[x]) ? names[x] : other;
         if (other)
@@ -670,6 +730,7 @@ AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch
             packed[i]->stride[0] = 0;
     }
     TRY(check_grid(c));
+    TRY(check_states(c));
     TRY(check_offset(c));
     TRY(check_params(c));
     TRY(check_inputs(c));

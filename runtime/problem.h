@@ -20,6 +20,8 @@ typedef struct Problem {
     View q, k, v, o;
     View inputs[SPEC_MAX_INPUTS];            /* by position in the signature */
     View returns[RETURN_KIND_COUNT];
+    View state[2];                           /* STATE_IN, STATE_OUT */
+    bool has_state[2];
     bool has_v, has_return[RETURN_KIND_COUNT];
     int input_order[SPEC_MAX_INPUTS];        /* launch->inputs[i] is input_order[i] of the signature */
     int return_order[RETURN_KIND_COUNT];
@@ -31,6 +33,7 @@ typedef struct ProblemRules {
     int64_t D, E;
     AttuneDeviceKind device;
     bool without_data; /* NULL data and overlaps are not complained about: plans */
+    int64_t state_rows, state_columns; /* 0: the kernel has no state */
 } ProblemRules;
 
 /* Every check of attune_kernel_launch. The message names the argument, its value, the limit and what to do.

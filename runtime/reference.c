@@ -71,7 +71,7 @@ static AttuneStatus referee_open(Referee *r, const AttuneSpec *spec, const Attun
     if (status != ATTUNE_OK)
         return status;
     r->spec = r->build.spec ? r->build.spec : spec->spec;
-    ProblemRules rules = {r->build.signature, checked.dtype, checked.d, checked.e, ATTUNE_DEVICE_HOST, false};
+    ProblemRules rules = {r->build.signature, checked.dtype, checked.d, checked.e, ATTUNE_DEVICE_HOST, false, 0, 0};
     status = problem_check(&rules, launch, &r->problem, error);
     if (status == ATTUNE_OK)
         fill_reference(r, r->build.options.elem);

@@ -78,6 +78,8 @@ static void side_rows(Lower *lower, Scope *scope, TileSide *side, bool queries)
         const Expr *position = coordinate[a];
         if (queries && rank == 1)
             position = add(lower, position, var(lower, VAR_OFFSET));
+        else if (!queries && lower->key_offset)
+            position = add(lower, position, lower->key_offset);
         scope_bind(lower, scope, var(lower, (queries ? VAR_I0 : VAR_J0) + a), value_of(lower, scope, position));
     }
     side->inside = value_of(lower, scope, inside);
@@ -202,10 +204,10 @@ void address_bind_key_rows(Lower *lower, Scope *rows)
 
 /* Chunks ------------------------------------------------------------------------------------------------------- */
 
-void address_open_chunks(Lower *lower, Phase *phase, int64_t chunk)
+void address_open_chunks(Lower *lower, Phase *phase, const char *knob, int64_t chunk)
 {
     address_open_rows(lower, phase, VAR_H);
-    lower->chunk = program_knob(lower->program, "chunk");
+    lower->chunk = program_knob(lower->program, knob);
     if (lower->program->knobs[lower->chunk].value == 0)
         lower->program->knobs[lower->chunk].value = chunk;
 }
@@ -245,6 +247,10 @@ const Expr *address_bind_chunk_keys(Lower *lower, Scope *scope, const Expr *firs
     Inst *at = value_of(lower, scope, position);
     scope_bind(lower, scope, var(lower, VAR_J0), at);
     side->sequence_row = value_name(lower, scope, at, TYPE_INT);
+    if (lower->key_offset) {
+        const Expr *from_first = expr_op2(pool, EXPR_SUB, side->sequence_row, lower->key_offset);
+        side->sequence_row = value_name(lower, scope, value_of(lower, scope, from_first), TYPE_INT);
+    }
     const Expr *inside = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, expr_int(pool, 0), side->sequence_row),
                                   expr_op2(pool, EXPR_LT, side->sequence_row, var(lower, VAR_SIZE_N)));
     side->inside = value_of(lower, scope, inside);

@@ -64,6 +64,7 @@ static Inst *inverse(State *s, Chunk *chunk, Scope *scope, Inst *l, int row_axis
     Inst *from = value_of(lower, scope, expr_int(pool, 1));
     Inst *to = value_of(lower, scope, expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT));
     Inst *loop = build_for(&scope->at, from, to, false);
+    scope->at.before = loop;
     Scope *step = scope_open(lower, scope, loop->body, NULL);
     const Expr *t = value_name(lower, step, loop, TYPE_INT);
     Inst *chosen = value_of(lower, step, where(s, op2(s, EXPR_EQ, row, t), named(s, step, l)));
@@ -73,6 +74,8 @@ static Inst *inverse(State *s, Chunk *chunk, Scope *scope, Inst *l, int row_axis
     const Expr *next = op2(s, EXPR_SUB, named(s, step, w), named(s, step, taken));
     Inst *moved = value_of(lower, step, expr_op3(pool, EXPR_SELECT, here, next, named(s, step, w)));
     build_set(&step->at, w, moved);
+    scope->at.before = NULL;
+    value_forget(lower);
     return w;
 }
 

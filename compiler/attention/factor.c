@@ -185,8 +185,12 @@ static bool split_mask(Factor *factor, Arena *arena, const Spec *spec, const Exp
 Factor factor_recognise(Arena *arena, const Spec *spec)
 {
     Factor factor = {.ordered = spec->decay.kind != DECAY_NONE};
-    if (linear_normaliser(&factor, spec) && split_mask(&factor, arena, spec, spec->mask))
-        separable_score(&factor, arena, spec);
+    if (!linear_normaliser(&factor, spec) || !split_mask(&factor, arena, spec, spec->mask) || !separable_score(&factor, arena, spec))
+        return factor;
+    if (factor.ordered && !factor.mask_ordered && factor.key_seen)
+        refuse(&factor, spec->mask->span, "the mask hides keys but lets them be seen from before: write j <= i");
+    else if (factor.width->op == EXPR_INT && (factor.width->value.i < 1 || factor.width->value.i > 65536))
+        refuse(&factor, spec->similarity->span, "the features' width is not from 1 to 65536");
     return factor;
 }
 

@@ -289,13 +289,14 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
         return NULL;
     }
     declare_tensors(&lower);
+    lower.tensor_state[STATE_IN] = lower.tensor_state[STATE_OUT] = -1;
+    if (choice.lowering != LOWERING_QUADRATIC && choice.factor.ordered)
+        state_declare(&lower, &choice.factor);
     feature_materialize(&lower, options.stored_queries, q_width);
     if (choice.lowering == LOWERING_QUADRATIC)
         quadratic_lower(&lower);
-    else if (choice.lowering == LOWERING_RECURRENT)
-        recurrent_lower(&lower, &choice.factor);
     else if (choice.factor.ordered)
-        scan_lower(&lower, &choice.factor);
+        scan_lower(&lower, &choice.factor, choice.lowering == LOWERING_RECURRENT);
     else
         whole_lower(&lower, &choice.factor);
     return lower.program;

@@ -53,6 +53,8 @@ typedef struct Lower {
     struct MaskTable *tables;        /* block minima and maxima */
     int table_count;
     int chunk;                       /* knob of the linear lowerings */
+    const Expr *key_offset;          /* position of key row 0 and of tokens' index 0; NULL: 0 */
+    int tensor_state[2];             /* STATE_IN, STATE_OUT; -1: states cannot be handed over */
 } Lower;
 
 /* value.c ---------------------------------------------------------------------------------------------------- */
@@ -84,7 +86,7 @@ void address_declare(Lower *lower);
 /* Opens a phase over (b, head) that goes through the positions in chunks of `chunk`, unless the schedule wants others.
  * The queries and the keys that stand at the positions from `first` on: rows, VAR_I0 or VAR_J0, along axis "i" or the
  * named one. Give the rows' ordinal in the chunk. */
-void address_open_chunks(Lower *lower, Phase *phase, int64_t chunk);
+void address_open_chunks(Lower *lower, Phase *phase, const char *knob, int64_t chunk);
 const Expr *address_bind_chunk_queries(Lower *lower, Scope *scope, const Expr *first);
 const Expr *address_bind_chunk_keys(Lower *lower, Scope *scope, const Expr *first, const char *axis);
 /* A key tile: `bounds` gets the scalars (origin, inclusive position bounds), `rows` the per-key values (J*, row,

@@ -171,38 +171,43 @@ static void scan_chunk(State *state, Scope *scope, const Expr *first, const Expr
     const Expr *some = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LT, first, rows),
                                 expr_op2(pool, EXPR_LT, offset, expr_op2(pool, EXPR_ADD, first, knob)));
     Inst *live = build_if(&scope->at, value_of(lower, scope, some), false);
+    scope->at.before = live; /* what the rows need of the chunk alone */
     Scope *inner = scope_open(lower, scope, live->body, NULL);
     const Expr *query_local = address_bind_chunk_queries(lower, inner, first);
     chunk_rows(state, &chunk, inner, query_local);
+    scope->at.before = NULL;
     lower->q = (TileSide){0};
     value_forget(lower);
     chunk_update(state, &chunk);
 }
 
-void scan_lower(Lower *lower, const Factor *factor)
+void scan_lower(Lower *lower, const Factor *factor, bool recurrent)
 {
     ExprPool *pool = lower->pool;
     const Spec *spec = lower->spec;
     int64_t chunk = decay_by_channel(spec) ? CHUNK_BY_CHANNEL : spec->decay.beta ? CHUNK_DELTA : CHUNK;
-    address_open_chunks(lower, lower_phase(lower, "scan"), chunk);
+    address_open_chunks(lower, lower_phase(lower, recurrent ? "recur" : "scan"), recurrent ? "step" : "chunk", recurrent ? 1 : chunk);
     Scope *root = lower->root;
     State state = state_create(lower, factor);
     state_begin(&state, root);
     /* Positions from the first query or key to the last query or key. */
-    const Expr *offset = expr_var(pool, VAR_OFFSET, TYPE_INT), *zero = expr_int(pool, 0);
+    const Expr *offset = expr_var(pool, VAR_OFFSET, TYPE_INT), *keys = lower->key_offset ? lower->key_offset : expr_int(pool, 0);
     const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT);
-    const Expr *end = expr_op2(pool, EXPR_MAX, expr_var(pool, VAR_SIZE_N, TYPE_INT),
+    const Expr *begin = expr_op2(pool, EXPR_MIN, offset, keys);
+    const Expr *end = expr_op2(pool, EXPR_MAX, expr_op2(pool, EXPR_ADD, keys, expr_var(pool, VAR_SIZE_N, TYPE_INT)),
                                expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT)));
+    begin = value_name(lower, root, value_of(lower, root, begin), TYPE_INT);
     end = value_name(lower, root, value_of(lower, root, end), TYPE_INT);
-    Inst *lo = value_of(lower, root, expr_op2(pool, EXPR_DIV, expr_op2(pool, EXPR_MIN, offset, zero), knob));
-    const Expr *past = expr_op2(pool, EXPR_ADD, end, expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
-    Inst *hi = value_of(lower, root, expr_op2(pool, EXPR_DIV, past, knob));
-    Inst *loop = build_for(&root->at, lo, hi, false);
+    const Expr *up = expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_SUB, end, begin), expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
+    Inst *chunks = value_of(lower, root, expr_op2(pool, EXPR_DIV, up, knob));
+    Inst *loop = build_for(&root->at, value_of(lower, root, expr_int(pool, 0)), chunks, false);
     root->at.before = loop;
     Scope *scope = scope_open(lower, root, loop->body, NULL);
     value_forget(lower);
-    const Expr *first = expr_op2(pool, EXPR_MUL, value_name(lower, scope, loop, TYPE_INT), knob);
+    const Expr *first = expr_op2(pool, EXPR_ADD, begin, expr_op2(pool, EXPR_MUL, value_name(lower, scope, loop, TYPE_INT), knob));
     first = value_name(lower, scope, value_of(lower, scope, first), TYPE_INT);
     scan_chunk(&state, scope, first, end);
     root->at.before = NULL;
+    value_forget(lower);
+    state_end(&state, root);
 }

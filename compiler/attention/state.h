@@ -20,8 +20,13 @@ typedef struct State {
 
 /* Axes and needs; opens no var. In the phase that is open. */
 State state_create(Lower *lower, const Factor *factor);
-/* The vars, from zero, at the end of the scope. */
+/* The vars, from zero or the state that the launch continues from, at the end of the scope. */
 void state_begin(State *state, Scope *scope);
+/* Hands the state on when the launch asks for it. */
+void state_end(State *state, Scope *scope);
+/* Declares the tensors that states come from and go to, unless something looks back past the first token. Before any
+ * phase: positions then count from the state's last token. */
+void state_declare(Lower *lower, const Factor *factor);
 
 /* psi(k_j), phi(q_i) and v'_j over the rows that are bound: [rows, d], [rows, d], [rows, e]. */
 Inst *state_key(State *state, Scope *scope);
@@ -70,8 +75,7 @@ void delta_solve(State *state, Chunk *chunk);
 Inst *scan_similarity(State *state, Scope *scope, Inst *a, Inst *b, Inst *sums_a, Inst *sums_b, const Expr *before);
 
 /* The lowerings ------------------------------------------------------------------------------------------------ */
-void scan_lower(Lower *lower, const Factor *factor);      /* scan.c: ordered, in chunks */
-void whole_lower(Lower *lower, const Factor *factor);     /* whole.c: without an order */
-void recurrent_lower(Lower *lower, const Factor *factor); /* recurrent.c: ordered, token by token */
+void scan_lower(Lower *lower, const Factor *factor, bool recurrent); /* scan.c: ordered; in chunks or token by token */
+void whole_lower(Lower *lower, const Factor *factor);                /* whole.c: without an order */
 
 #endif

@@ -452,6 +452,8 @@ static Inst *load_input(Lower *lower, Scope *scope, const Expr *e)
             if (dim->kind == DIM_B || dim->kind == DIM_H || dim->kind == DIM_G)
                 direct = index->op == EXPR_VAR;
             const Expr *base = index; /* of DIM_I: a row, not a position */
+            if (lower->key_offset && (dim->kind == DIM_T || dim->kind == DIM_J))
+                base = expr_op2(pool, EXPR_SUB, base, lower->key_offset);
             if (!direct) {
                 const Expr *extent = dim->extent;
                 if (dim->kind == DIM_T || dim->kind == DIM_J)

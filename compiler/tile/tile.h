@@ -44,14 +44,17 @@ typedef struct TileType {
 /* ceil(size / div) * mul, size = a VAR_SIZE_* (or 1 for size < 0). With div_knob >= 0 the divisor is that knob. */
 typedef struct Extent { int size; int div_knob; int64_t div, mul; } Extent;
 
-typedef enum TensorRole { ROLE_Q, ROLE_K, ROLE_V, ROLE_O, ROLE_RETURN, ROLE_INPUT, ROLE_WORKSPACE } TensorRole;
+typedef enum TensorRole { ROLE_Q, ROLE_K, ROLE_V, ROLE_O, ROLE_RETURN, ROLE_INPUT, ROLE_WORKSPACE, ROLE_STATE } TensorRole;
+enum { TENSOR_ROLE_COUNT = ROLE_STATE + 1 };
+/* Index of a ROLE_STATE tensor, f32 [B, H, rows, columns]: read when VAR_STATE says so, written likewise. */
+enum { STATE_IN, STATE_OUT };
 typedef struct Tensor {
     const char *name;
     TensorRole role;
-    int index;                    /* ROLE_INPUT: in Spec.inputs; ROLE_RETURN: ReturnKind; ROLE_WORKSPACE: ordinal */
+    int index;                    /* ROLE_INPUT: in Spec.inputs; ROLE_RETURN: ReturnKind; ROLE_WORKSPACE: ordinal; ROLE_STATE: STATE_IN, STATE_OUT */
     ElemType elem;
     int dim_count;
-    Extent extent[SPEC_MAX_DIMS]; /* of workspaces: dense, row-major; else informative */
+    Extent extent[SPEC_MAX_DIMS]; /* of workspaces: dense, row-major; of states; else informative */
 } Tensor;
 
 typedef enum ReduceKind { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, REDUCE_AND } ReduceKind;

@@ -125,13 +125,15 @@ static void parse_tensor(Parser *p)
     Span span = p->token.span;
     Tensor tensor = {.name = parse_word(p, "a tensor's name")};
     parse_expect(p, ":");
-    tensor.role = (TensorRole)parse_choice(p, "a tensor's role", tile_role_names, ROLE_WORKSPACE + 1);
+    tensor.role = (TensorRole)parse_choice(p, "a tensor's role", tile_role_names, TENSOR_ROLE_COUNT);
     if (tensor.role == ROLE_RETURN)
         tensor.index = parse_return(p);
     else if (tensor.role == ROLE_INPUT)
         tensor.index = parse_small(p, "an input's position", SPEC_MAX_INPUTS - 1);
     else if (tensor.role == ROLE_WORKSPACE)
         tensor.index = parse_small(p, "a workspace's number", PROGRAM_MAX_TENSORS - 1);
+    else if (tensor.role == ROLE_STATE)
+        tensor.index = parse_small(p, "a state's number", 1);
     tensor.elem = parse_elem(p);
     parse_expect(p, "[");
     while (!parse_is(p, "]") && !p->failed) {

@@ -8,8 +8,8 @@
 #include <string.h>
 
 const char *const tile_size_names[] = {"B",  "H",  "G",  "M",  "N",  "D",  "E",
-                                       "M0", "M1", "M2", "N0", "N1", "N2", "offset"};
-const char *const tile_role_names[] = {"q", "k", "v", "o", "return", "input", "workspace"};
+                                       "M0", "M1", "M2", "N0", "N1", "N2", "continues", "offset"};
+const char *const tile_role_names[] = {"q", "k", "v", "o", "return", "input", "workspace", "state"};
 const char *const tile_reduce_names[] = {"sum", "max", "min", "or", "and"};
 const char *const tile_seq_names[] = {"q_begin", "q_length", "k_begin", "k_length"};
 const char *const tile_type_names[] = {"bool", "int", "float"};
@@ -483,12 +483,12 @@ static void print_tensor(Text *out, const Program *program, const Tensor *tensor
 {
     text_add(out, "  tensor ");
     print_name(out, tensor->name);
-    text_add(out, " : %s ", (unsigned)tensor->role <= ROLE_WORKSPACE ? tile_role_names[tensor->role] : "?");
+    text_add(out, " : %s ", (unsigned)tensor->role < TENSOR_ROLE_COUNT ? tile_role_names[tensor->role] : "?");
     if (tensor->role == ROLE_RETURN)
         text_add(out, "%s ",
                  (unsigned)tensor->index < RETURN_KIND_COUNT ? return_kind_name((ReturnKind)tensor->index)
                                                              : "?");
-    else if (tensor->role == ROLE_INPUT || tensor->role == ROLE_WORKSPACE)
+    else if (tensor->role >= ROLE_INPUT)
         text_add(out, "%d ", tensor->index);
     text_add(out, "%s [", (unsigned)tensor->elem <= ELEM_TYPE_F16 ? elem_type_name(tensor->elem) : "?");
     for (int k = 0; k < tensor->dim_count && k < SPEC_MAX_DIMS; k++) {

@@ -42,7 +42,7 @@ enum {
 };
 
 extern const char *const tile_size_names[TILE_SIZE_COUNT]; /* by VarId - VAR_SIZE_B: B, .., M0, .., offset */
-extern const char *const tile_role_names[ROLE_WORKSPACE + 1];
+extern const char *const tile_role_names[TENSOR_ROLE_COUNT];
 extern const char *const tile_reduce_names[REDUCE_AND + 1];
 extern const char *const tile_seq_names[SEQ_K_LENGTH + 1];
 extern const char *const tile_type_names[TYPE_FLOAT + 1];   /* of params */

@@ -146,7 +146,7 @@ static void check_declarations(Verifier *v)
         names[k] = tensor->name;
         if (tensor->dim_count < 1)
             complain(v, "the tensor '%s' has no dimension", tensor->name);
-        if ((unsigned)tensor->elem > ELEM_TYPE_F16 || (unsigned)tensor->role > ROLE_WORKSPACE)
+        if ((unsigned)tensor->elem > ELEM_TYPE_F16 || (unsigned)tensor->role >= TENSOR_ROLE_COUNT)
             complain(v, "the tensor '%s' has an unknown role or element type", tensor->name);
         for (int d = 0; tensor->role == ROLE_WORKSPACE && d < tensor->dim_count; d++)
             check_extent(v, arena_printf(v->arena, "dimension %d of the workspace '%s'", d, tensor->name),
@@ -372,7 +372,7 @@ static void check_access(Verifier *v)
         if (!axes_within(&value->type, &access))
             complain(v, "the value has an axis that no index has");
         if (tensor->role == ROLE_Q || tensor->role == ROLE_K || tensor->role == ROLE_V ||
-            tensor->role == ROLE_INPUT)
+            tensor->role == ROLE_INPUT || (tensor->role == ROLE_STATE && tensor->index == STATE_IN))
             complain(v, "'%s' is read only", tensor->name);
     } else {
         ElemType elem = tensor->elem == ELEM_TYPE_I32 ? ELEM_TYPE_I64 : tensor->elem;

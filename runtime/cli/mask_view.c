@@ -56,7 +56,7 @@ static int choose_blocks(MaskView *view)
                 view->block_n[a] = program->knobs[k].value;
         }
     for (int k = 0; k < program->knob_count; k++)
-        if (strcmp(program->knobs[k].name, "chunk") == 0)
+        if (strcmp(program->knobs[k].name, "chunk") == 0 || strcmp(program->knobs[k].name, "step") == 0)
             view->block_m[0] = view->block_n[0] = program->knobs[k].value;
     const char *text = option_value(view->arguments, OPTION_BLOCK, NULL);
     return text ? read_blocks(view, text) : EXIT_DONE;

@@ -84,7 +84,7 @@ int main(int argc, char **argv)
     void *returns[] = {lse};
     for (int i = 0; i < ROUNDS; i++) {
         double start = now_us();
-        need(attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, NULL, returns, NULL}, &error) ==
+        need(attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, NULL, returns, NULL, NULL, NULL}, &error) ==
                  ATTUNE_OK,
              error);
         times[i] = now_us() - start;

@@ -479,7 +479,7 @@ static AttunePlanData plan_data(Fixture *f, const void **inputs, void **returns)
     for (int i = 0; i < FIX_INPUTS; i++)
         inputs[i] = f->input[i];
     returns[0] = f->lse;
-    return (AttunePlanData){f->q, f->k, f->v, f->o, inputs, returns, NULL};
+    return (AttunePlanData){f->q, f->k, f->v, f->o, inputs, returns, NULL, NULL, NULL};
 }
 
 static void test_plan(void)

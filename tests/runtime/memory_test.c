@@ -122,7 +122,7 @@ static void live_kernel(Life *life, AttuneSpec *spec, AttuneKernel *kernel,
         return;
     const void *inputs[] = {slope};
     void *returns[] = {lse};
-    bool launched = attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, inputs, returns, NULL}, &error) ==
+    bool launched = attune_plan_launch(plan, &(AttunePlanData){q, q, q, o, inputs, returns, NULL, NULL, NULL}, &error) ==
                     ATTUNE_OK;
     attune_plan_destroy(plan);
     if (!launched && failed(life, error))

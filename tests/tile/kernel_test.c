@@ -155,11 +155,11 @@ static bool sane(const Kernel *kernel)
     }
     for (int k = 0; good && k < kernel->tensor_count; k++) {
         const KernelTensor *tensor = &kernel->tensors[k];
-        good = memchr(tensor->name, 0, sizeof tensor->name) && (unsigned)tensor->role <= ROLE_WORKSPACE &&
+        good = memchr(tensor->name, 0, sizeof tensor->name) && (unsigned)tensor->role < TENSOR_ROLE_COUNT &&
                (unsigned)tensor->elem <= ELEM_TYPE_F16 && tensor->dim_count >= 0 &&
                tensor->dim_count <= SPEC_MAX_DIMS &&
                !(tensor->role == ROLE_INPUT && (tensor->index < 0 || tensor->index >= SPEC_MAX_INPUTS));
-        for (int d = 0; good && tensor->role == ROLE_WORKSPACE && d < tensor->dim_count; d++)
+        for (int d = 0; good && tensor->role >= ROLE_WORKSPACE && d < tensor->dim_count; d++)
             good = extent_value(&tensor->extent[d], slots) > 0;
     }
     if (kernel->format != KERNEL_PROGRAM)
