@@ -209,7 +209,7 @@ static const Expr *scaled_operand(const Expr *e, double *factor)
 
 /* exp(x - y) by powers of two, so that x <= y gives a result of at most 1 whatever is rounded: y's product is rounded
  * up, and x's is exact (in the sum) or rounded up too. Rows' exp(m_old - m_new) and elements' exp(s - m_new) agree in
- * what they subtract. */
+ * what they subtract. Beyond scores of 2^22 the largest weight of a row is no longer near 1. */
 static const char *write_exp_difference(Writer *w, const Expr *e)
 {
     double x_factor, y_factor;
@@ -230,7 +230,7 @@ static const char *write_exp_difference(Writer *w, const Expr *e)
 
 static const char *write_exp(Writer *w, const Expr *e)
 {
-    const char *text = w->low ? write_exp_difference(w, e) : NULL;
+    const char *text = w->low && !w->g->exact_differences ? write_exp_difference(w, e) : NULL;
     if (text)
         return text;
     const char *a = write(w, e->args[0]);

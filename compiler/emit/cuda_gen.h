@@ -26,6 +26,7 @@ typedef struct CudaGen {
     int indent;              /* of the next line, in steps of 4 */
     uint32_t next_name;      /* for names of temporaries */
     IntRange *ranges;        /* of int values, by instruction id: cuda_range.c */
+    bool exact_differences;  /* exp(x - y) subtracts first: right for scores of any size, one instruction more */
 } CudaGen;
 
 /* One line (or part of one) of text at the current indentation. */

@@ -732,6 +732,7 @@ bool cuda_plain(CudaGen *g, KernelPhase *out)
                    .named = ARENA_ARRAY(g->arena, uint32_t, (size_t)g->program->next_id * 4 + 64)};
     if (!plain_plan(g, &e->plan))
         return false;
+    g->exact_differences = true;
     out->threads = PLAIN_THREADS;
     out->shared_bytes = e->plan.bytes;
     out->persistent = false;
@@ -746,5 +747,6 @@ bool cuda_plain(CudaGen *g, KernelPhase *out)
     emit_steps(e, e->plan.steps);
     close(e);
     cuda_line(g, "\n");
+    g->exact_differences = false;
     return g->diag->errors == errors;
 }
