@@ -12,6 +12,7 @@
 #     tests/device/run.sh bench BIN [NAME]     TFLOP/s of the benchmark's cases, those whose name holds NAME, without
 #                                              PyTorch and peers
 #     tests/device/run.sh host BIN             host time of a launch
+#     tests/device/run.sh aot BIN              a kernel built ahead of time, run without NVRTC (needs a C compiler)
 #     tests/device/run.sh session BIN [SECONDS] all of it, sampled so that it takes about SECONDS (540)
 #
 # BIN is the directory that `pack` filled, or a build directory. Variables: OUT (where results go), DTYPE, SECONDS_EACH
@@ -24,7 +25,7 @@ out=${OUT:-/tmp}
 
 find_program() { # NAME
     local found
-    for found in "$bin/$1" "$bin/tests/device/$1" "$bin/tests/bench/$1"; do
+    for found in "$bin/$1" "$bin/tests/device/$1" "$bin/tests/bench/$1" "$bin/lib/$1"; do
         [ -e "$found" ] && { echo "$found"; return; }
     done
     echo "no program $1 in $bin" >&2
@@ -36,9 +37,10 @@ pack() { # DIR BUILD
     bin=$2
     cmake -S "$root" -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Release -DATTUNE_LLVM=OFF -DATTUNE_STATIC=ON \
           -DBUILD_SHARED_LIBS=ON > "$bin.log" 2>&1 || { cat "$bin.log"; exit 1; }
-    ninja -C "$bin" attune_command attune_whole test_device test_spec_device test_launch_cost > "$bin.log" 2>&1 ||
+    ninja -C "$bin" attune_command attune_whole attune_rt_whole test_device test_spec_device test_launch_cost > "$bin.log" 2>&1 ||
         { grep -A5 'error\|undefined\|FAILED' "$bin.log" | head -40; exit 1; }
     mkdir -p "$directory"
+    cp "$bin/lib/libattune_rt.a" "$directory" || exit 1
     for name in attune test_device test_spec_device test_launch_cost libattune.so; do
         cp -L "$(find_program $name)" "$directory/$name" && strip --strip-unneeded "$directory/$name" || exit 1
     done
@@ -110,6 +112,10 @@ host() {
     "$(find_program test_launch_cost)" --kernels "$root/kernels"
 }
 
+aot() {
+    sh "$root/tests/cuda/aot.sh" "$(find_program attune)" "$(find_program libattune_rt.a)" "$root" "$(mktemp -d)/aot"
+}
+
 # NAME FILE SHAPE SETTINGS: the cases of docs/benchmarks.
 bench_cases() {
     local width heads length batch mask
@@ -160,21 +166,24 @@ part() { # SECONDS FILE COMMAND...
     local seconds=$1 file=$2 status
     shift 2
     echo "== $* (at ${SECONDS} s)"
-    BASH_ENV= timeout --signal=TERM "$seconds" bash "$root/tests/device/run.sh" "$1" "$bin" "${@:2}" > "$out/$file" 2>&1
+    timeout "$seconds" bash "$root/tests/device/run.sh" "$1" "$bin" "${@:2}" > "$out/part.txt" 2>&1
     status=$?
-    grep -v '^ok' "$out/$file" | tail -"${LINES_EACH:-45}" | cut -c1-260
+    cat "$out/part.txt" >> "$out/$file"
+    grep -v '^ok' "$out/part.txt" | tail -"${LINES_EACH:-14}" | cut -c1-"${COLUMNS_EACH:-190}"
+    rm -f "$out/part.txt"
     [ $status -eq 0 ] || { echo "-- status $status"; failed="$failed $1"; }
 }
 
 session() { # [SECONDS]
     local total=${1:-540} failed=""
-    local benching=$((total - 190))
+    local benching=$((total - 215))
     part 40 runtime.txt runtime
     part 90 check.txt check --jobs 16 --limit 60
     part 60 repeat.txt check --quick --random 2 --repeat 20 --jobs 16 --limit 25 --seed 7
     part 70 sanitize.txt sanitize
-    part 20 host.txt host
-    LINES_EACH=120 part $((benching + 40)) hopper.txt hopper --seconds "$benching" --groups dense,variants,sigmoid,decode,entmax,neighbourhood,jit
+    part 20 runtime.txt host
+    part 30 runtime.txt aot
+    LINES_EACH=110 COLUMNS_EACH=300 part $((benching + 40)) hopper.txt hopper --seconds "$benching" --groups dense,variants,sigmoid,decode,entmax,neighbourhood,jit
     machine
     echo "== ${SECONDS} s;${failed:- nothing} failed"
     [ -z "$failed" ]
@@ -183,12 +192,12 @@ session() { # [SECONDS]
 what=${1:-}
 case $what in
 pack) [ $# -ge 2 ] || exit 2; pack "$2" "${3:-$root/build-device}" ;;
-warm | runtime | check | sanitize | hopper | bench | host | session)
+warm | runtime | check | sanitize | hopper | bench | host | aot | session)
     [ $# -ge 2 ] || exit 2
     bin=$(cd "$2" && pwd) || exit 2
     shift 2
     [ "$what" = warm ] || { unpack; machine; }
     "$what" "$@"
     ;;
-*) sed -n '2,24s/^# \{0,1\}//p' "$0"; exit 2 ;;
+*) sed -n '2,25s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
