@@ -115,6 +115,8 @@ static const char *element(void *user, const Inst *value)
         return PRINT("v%u", value->id);
     if (value->op == TILE_INDEX)
         return PRINT("a%d", value->axis);
+    if (v->kind == PLAIN_INLINE && value->op == TILE_LOAD)
+        return hold(e, value, cuda_load(e->g, value, operands_of(e)));
     if (v->kind == PLAIN_INLINE)
         return hold(e, value, cuda_map(e->g, value, operands_of(e)));
     return hold(e, value, read_element(e, value));
@@ -191,6 +193,9 @@ static void order_accesses(Emitter *e, const Step *step, bool vector)
         if ((inst->op == TILE_LOAD || inst->op == TILE_STORE) && e->plan.stored[inst->tensor])
             add_access(a, &(Access){.lo = -1 - inst->tensor, .hi = -inst->tensor, .write = inst->op == TILE_STORE});
     }
+    for (int k = 0; step->slices && k < 2; k++)
+        add_access(a, &(Access){.lo = step->slices[k].offset, .write = true,
+                                .hi = step->slices[k].offset + (int64_t)step->slices[k].rows * step->slices[k].pitch * step->slices[k].size});
     bool wait = e->pending.count + a->list.count > MAX_ACCESSES;
     for (int k = 0; k < a->list.count; k++)
         wait |= conflicts(&e->pending, &a->list.list[k]);
@@ -543,27 +548,86 @@ static const char *float_kind(const Inst *value)
     return value->type.elem == ELEM_TYPE_BF16 ? "AttuneBf16" : value->type.elem == ELEM_TYPE_F16 ? "AttuneF16" : "AttuneF32";
 }
 
-/* A matrix product of two tiles in memory. The operand that holds the result's first axis gives its rows. */
-static bool emit_product(Emitter *e, const Inst *contract, const TileType *axes)
+/* A matrix in memory: a tile or a slice of one. */
+typedef struct Matrix { const Inst *value; const PlainValue *place; bool transposed; } Matrix;
+
+static const char *matrix_text(Emitter *e, const Matrix *m)
 {
-    const Inst *result = contract->target ? contract->target : contract, *a = contract->args[0], *b = contract->args[1];
-    if (contract->expr || axes->axis_count != 2 || a->type.axis_count != 2 || b->type.axis_count != 2 ||
-        elem_class(a->type.elem) != TYPE_FLOAT || elem_class(b->type.elem) != TYPE_FLOAT || result->type.elem != ELEM_TYPE_F32)
-        return false;
-    if (!inst_has_axis(a, axes->axis[0])) {
-        a = b;
-        b = contract->args[0];
-    }
-    const PlainValue *va = &e->plan.values[a->id], *vb = &e->plan.values[b->id], *vr = &e->plan.values[result->id];
-    if (a->type.elem == b->type.elem && va->kind == PLAIN_TILE && vb->kind == PLAIN_TILE && plain_is_product(contract))
-        cuda_line(e->g, "attune_product<%s, ", a->type.elem == ELEM_TYPE_BF16 ? "true" : "false");
+    return PRINT("((%s *)(attune_tiles + %d))", memory_type(e->g, m->value), m->place->offset);
+}
+
+static void product_call(Emitter *e, const Inst *contract, const TileType *axes, const Matrix operands[2], int depth, bool into)
+{
+    /* The operand that holds the result's first axis gives its rows. */
+    int first = !inst_has_axis(operands[0].value, axes->axis[0]);
+    const Matrix *a = &operands[first], *b = &operands[!first];
+    const Inst *result = contract->target ? contract->target : contract;
+    if (plain_is_product(contract))
+        cuda_line(e->g, "attune_product<%s, ", a->value->type.elem == ELEM_TYPE_BF16 ? "true" : "false");
     else
-        cuda_line(e->g, "attune_product_f32<%s, %s, ", float_kind(a), float_kind(b));
-    int depth = (int)plain_extent(e->g, contract->axis);
-    cuda_line(e->g, "%s, %s, %s, %d, %d, %d, %d, %d, %d>(%s, %s, %s);\n", a->type.axis[0] == contract->axis ? "true" : "false",
-              b->type.axis[0] == contract->axis ? "true" : "false", contract->target ? "true" : "false",
-              (int)plain_extent(e->g, axes->axis[0]), (int)plain_extent(e->g, axes->axis[1]), depth, va->pitch, vb->pitch, vr->pitch,
-              buffer(e, result), buffer(e, a), buffer(e, b));
+        cuda_line(e->g, "attune_product_f32<%s, %s, ", float_kind(a->value), float_kind(b->value));
+    cuda_line(e->g, "%s, %s, %s, %d, %d, %d, %d, %d, %d>(%s, %s, %s);\n", a->transposed ? "true" : "false",
+              b->transposed ? "true" : "false", into ? "true" : "false", (int)plain_extent(e->g, axes->axis[0]),
+              (int)plain_extent(e->g, axes->axis[1]), depth, a->place->pitch, b->place->pitch, e->plan.values[result->id].pitch,
+              buffer(e, result), matrix_text(e, a), matrix_text(e, b));
+}
+
+/* One slice of an operand that is computed in place, zero behind the end of the axis. */
+static void fill_slice(Emitter *e, const Inst *contract, const Matrix *m)
+{
+    const TileType *type = &m->value->type;
+    int axis = contract->axis, kept = type->axis[type->axis[0] == axis], extent = (int)plain_extent(e->g, axis), mark = e->named_count;
+    cuda_line(e->g, "for (int item = threadIdx.x; item < %d; item += %d) {\n", (int)plain_extent(e->g, kept) * PLAIN_SLICE, PLAIN_THREADS);
+    e->g->indent += 4;
+    cuda_line(e->g, "const int a%d = item / %d, a%d = base + item %% %d;\n", kept, PLAIN_SLICE, axis, PLAIN_SLICE);
+    const char *to = m->value->type.elem == ELEM_TYPE_BF16 ? "attune_to_bf16" : m->value->type.elem == ELEM_TYPE_F16 ? "attune_to_f16" : "";
+    cuda_line(e->g, "float part = 0.0f;\n");
+    cuda_line(e->g, "if (a%d < %d) {\n", axis, extent);
+    e->g->indent += 4;
+    cuda_line(e->g, "part = %s;\n", element(e, m->value));
+    close(e);
+    cuda_line(e->g, "%s[a%d * %d + item %% %d] = %s(part);\n", matrix_text(e, m), kept, m->place->pitch, PLAIN_SLICE, to);
+    close(e);
+    leave_scope(e, mark);
+}
+
+/* A product over a long axis. */
+static void sliced_product(Emitter *e, const Step *step, const Matrix operands[2])
+{
+    const Inst *contract = step->members[0], *result = contract->target ? contract->target : contract;
+    int rows = (int)plain_extent(e->g, step->axes.axis[0]), pitch = e->plan.values[result->id].pitch;
+    if (!contract->target) {
+        cuda_line(e->g, "for (int item = threadIdx.x; item < %d; item += %d) %s[item] = 0.0f;\n", rows * pitch, PLAIN_THREADS,
+                  buffer(e, result));
+    }
+    cuda_line(e->g, "for (int base = 0; base < %d; base += %d) {\n", (int)plain_extent(e->g, contract->axis), PLAIN_SLICE);
+    e->g->indent += 4;
+    for (int k = 0; k < 2; k++)
+        fill_slice(e, contract, &operands[k]);
+    cuda_line(e->g, "__syncthreads();\n");
+    product_call(e, contract, &step->axes, operands, PLAIN_SLICE, true);
+    cuda_line(e->g, "__syncthreads();\n");
+    close(e);
+}
+
+/* A matrix product, in one go or in slices. */
+static bool emit_product(Emitter *e, const Step *step)
+{
+    const Inst *contract = step->members[0];
+    Matrix operands[2];
+    bool sliced[2];
+    for (int k = 0; k < 2; k++) {
+        const Inst *value = contract->args[k];
+        sliced[k] = e->plan.values[value->id].kind == PLAIN_INLINE;
+        operands[k] = (Matrix){value, sliced[k] ? &step->slices[k] : &e->plan.values[value->id],
+                               !sliced[k] && value->type.axis[0] == contract->axis};
+    }
+    if (!plain_is_matrix(contract) || sliced[0] != sliced[1])
+        return false;
+    if (sliced[0])
+        sliced_product(e, step, operands);
+    else
+        product_call(e, contract, &step->axes, operands, (int)plain_extent(e->g, contract->axis), contract->target != NULL);
     return true;
 }
 
@@ -571,7 +635,7 @@ static void emit_contract(Emitter *e, const Step *step)
 {
     const Inst *contract = step->members[0], *into = contract->target, *result = into ? into : contract;
     const TileType *axes = &step->axes;
-    if (emit_product(e, contract, axes))
+    if (emit_product(e, step))
         return;
     bool scalar = axes->axis_count == 0;
     const char *sum = scalar ? PRINT("s%u", contract->id) : "sum";

@@ -1,14 +1,20 @@
 /* The plan of a phase for cuda_plain: which values are tiles in shared memory, and the steps that make them.
  *
  * A block of threads computes one work item. A value without axes is a register of every thread. Ints and bools that
- * depend on nothing that changes are computed where they are read. Every other value belongs to a step, and lies in
+ * depend on nothing that changes are computed where they are read; so are floats that only a sum reads, at once, and the
+ * operands of products over a long axis, whose tiles would be too large. Every other value belongs to a step, and lies in
  * shared memory when another step reads it. */
 #ifndef ATTUNE_CUDA_PLAIN_H
 #define ATTUNE_CUDA_PLAIN_H
 
 #include "cuda_gen.h"
 
-enum { PLAIN_THREADS = 256, PLAIN_MAX_MEMBERS = 48 };
+enum {
+    PLAIN_THREADS = 256,
+    PLAIN_MAX_MEMBERS = 48,
+    PLAIN_SLICE = 64,        /* of a long axis that a product sums over */
+    PLAIN_LONG = 1024        /* what is long: products over more take their operands in slices */
+};
 
 typedef enum PlainKind { PLAIN_SCALAR, PLAIN_INLINE, PLAIN_TILE } PlainKind;
 
@@ -20,6 +26,7 @@ typedef enum StepKind {
     STEP_FOR, STEP_IF
 } StepKind;
 
+typedef struct PlainValue PlainValue;
 typedef struct Step Step;
 struct Step {
     StepKind kind;
@@ -27,10 +34,11 @@ struct Step {
     TileType axes;             /* that the loop runs over (elem is of no meaning) */
     Inst *members[PLAIN_MAX_MEMBERS];
     int member_count;
+    PlainValue *slices;        /* of a product in slices: two, for its operands */
     Step *parent, *next, *body, *orelse;
 };
 
-typedef struct PlainValue {
+struct PlainValue {
     PlainKind kind;
     Step *step;                /* that makes it */
     bool buffered;             /* lies in shared memory */
@@ -40,12 +48,13 @@ typedef struct PlainValue {
     int rows, columns, pitch;  /* of the matrix that the last axis and all others make, padded; in elements */
     int size, offset;          /* bytes of an element, in shared memory */
     int first, last;           /* steps between which it is alive */
-} PlainValue;
+};
 
 typedef struct PlainPlan {
     CudaGen *g;
     PlainValue *values;        /* by instruction id */
     bool *stored;              /* by tensor: this phase writes it */
+    uint32_t *uses;            /* by instruction id */
     Step *steps;
     int bytes;                 /* of shared memory */
 } PlainPlan;
@@ -53,6 +62,8 @@ typedef struct PlainPlan {
 /* False with an error when the tiles do not fit the shared memory (its id is PLAIN_TOO_LARGE). */
 #define PLAIN_TOO_LARGE "tile-memory"
 bool plain_plan(CudaGen *g, PlainPlan *plan);
+/* A product of two matrices, elementwise operands apart: on tensor cores or in floats. */
+bool plain_is_matrix(const Inst *contract);
 /* Tensor cores multiply it: operands of one 16-bit type with two axes each. */
 bool plain_is_product(const Inst *contract);
 /* Calls see for every tile or scalar that `inst` reads, through values that are computed in place. */

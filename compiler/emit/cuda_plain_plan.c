@@ -23,13 +23,19 @@ bool plain_same_axes(const TileType *a, const TileType *b)
     return a->axis_count == b->axis_count && !memcmp(a->axis, b->axis, a->axis_count);
 }
 
-bool plain_is_product(const Inst *contract)
+bool plain_is_matrix(const Inst *contract)
 {
     const TileType *a = &contract->args[0]->type, *b = &contract->args[1]->type;
-    if (contract->expr || a->elem != b->elem || (a->elem != ELEM_TYPE_BF16 && a->elem != ELEM_TYPE_F16))
-        return false;
     TileType sum;
-    return type_infer(contract, &sum) && a->axis_count == 2 && b->axis_count == 2 && sum.axis_count == 2;
+    return !contract->expr && elem_class(a->elem) == TYPE_FLOAT && elem_class(b->elem) == TYPE_FLOAT && type_infer(contract, &sum) &&
+           a->axis_count == 2 && b->axis_count == 2 && sum.axis_count == 2 &&
+           (!contract->target || contract->target->type.elem == ELEM_TYPE_F32);
+}
+
+bool plain_is_product(const Inst *contract)
+{
+    ElemType a = contract->args[0]->type.elem, b = contract->args[1]->type.elem;
+    return plain_is_matrix(contract) && a == b && (a == ELEM_TYPE_BF16 || a == ELEM_TYPE_F16);
 }
 
 /* What is computed where it is read --------------------------------------------------------------------------- */
@@ -254,6 +260,23 @@ static void number_steps(Step *step, int *order)
     }
 }
 
+/* Sizes ------------------------------------------------------------------------------------------------------------ */
+
+static int element_bytes(const CudaGen *g, const Inst *inst)
+{
+    switch (inst->type.elem) {
+    case ELEM_TYPE_BOOL: return 1;
+    case ELEM_TYPE_BF16: case ELEM_TYPE_F16: return 2;
+    case ELEM_TYPE_F32: return 4;
+    default: return cuda_narrow(g, inst) ? 4 : 8;
+    }
+}
+
+static int up(int64_t n, int to)
+{
+    return (int)((n + to - 1) / to * to);
+}
+
 /* Lifetimes ----------------------------------------------------------------------------------------------------- */
 
 typedef struct Lifetimes {
@@ -303,6 +326,26 @@ static void note_made(Lifetimes *l, const Inst *inst)
     l->buffers[l->count++] = value;
 }
 
+/* Room for slices of operands that are computed in place: rows of the kept axis, as many columns as a slice has. */
+static void note_slices(Lifetimes *l, const Inst *contract)
+{
+    PlainPlan *plan = l->plan;
+    bool product = plain_is_product(contract);
+    for (int k = 0; k < 2; k++) {
+        const Inst *operand = contract->args[k];
+        if (plan->values[operand->id].kind != PLAIN_INLINE)
+            continue;
+        if (!l->step->slices)
+            l->step->slices = ARENA_ARRAY(plan->g->arena, PlainValue, 2);
+        PlainValue *slice = &l->step->slices[k];
+        int64_t rows = plain_extent(plan->g, operand->type.axis[operand->type.axis[0] == contract->axis]);
+        *slice = (PlainValue){.kind = PLAIN_TILE, .step = l->step, .buffered = true, .columns = PLAIN_SLICE,
+                              .rows = product ? up(rows, 16) : (int)rows, .pitch = PLAIN_SLICE + (product ? 8 : 4),
+                              .size = element_bytes(plan->g, operand), .first = l->step->order, .last = l->step->order};
+        l->buffers[l->count++] = slice;
+    }
+}
+
 static void live_steps(Lifetimes *l, Step *step)
 {
     for (; step; step = step->next) {
@@ -313,6 +356,8 @@ static void live_steps(Lifetimes *l, Step *step)
             plain_reads(l->plan, inst, note_use, l);
             if (inst->target)
                 note_use(l, inst->target);
+            if (inst->op == TILE_CONTRACT && plain_is_matrix(inst))
+                note_slices(l, inst);
         }
         live_steps(l, step->body);
         live_steps(l, step->orelse);
@@ -320,21 +365,6 @@ static void live_steps(Lifetimes *l, Step *step)
 }
 
 /* Memory -------------------------------------------------------------------------------------------------------- */
-
-static int element_bytes(const CudaGen *g, const Inst *inst)
-{
-    switch (inst->type.elem) {
-    case ELEM_TYPE_BOOL: return 1;
-    case ELEM_TYPE_BF16: case ELEM_TYPE_F16: return 2;
-    case ELEM_TYPE_F32: return 4;
-    default: return cuda_narrow(g, inst) ? 4 : 8;
-    }
-}
-
-static int up(int64_t n, int to)
-{
-    return (int)((n + to - 1) / to * to);
-}
 
 /* Pitches keep the rows of a matrix in different banks, for the fragments of tensor cores and for vectors of four. */
 static void shape_buffer(const CudaGen *g, const Inst *inst, PlainValue *value)
@@ -384,13 +414,79 @@ static void mark_operands(PlainPlan *plan, const Block *block)
     }
 }
 
+/* Computed from memory that nobody writes, it is the same anywhere below. */
+static bool is_recomputable(const PlainPlan *plan, const Inst *value)
+{
+    if (value->op == TILE_VAR || (value->op == TILE_LOAD && plan->stored[value->tensor]))
+        return false;
+    if (plan->values[value->id].kind != PLAIN_TILE)
+        return true;
+    if (value->op != TILE_LOAD && value->op != TILE_MAP)
+        return false;
+    for (int k = 0; k < value->arg_count; k++)
+        if (!is_recomputable(plan, value->args[k]))
+            return false;
+    return !value->guard || is_recomputable(plan, value->guard);
+}
+
+static void compute_in_place(PlainPlan *plan, const Inst *value)
+{
+    if (plan->values[value->id].kind != PLAIN_TILE)
+        return;
+    plan->values[value->id].kind = PLAIN_INLINE;
+    for (int k = 0; k < value->arg_count; k++)
+        compute_in_place(plan, value->args[k]);
+    if (value->guard)
+        compute_in_place(plan, value->guard);
+}
+
+/* The one reader of a map is the sum `reader`, and nothing changes in between. */
+static bool is_for_one_sum(const PlainPlan *plan, const Inst *map, const Inst *reader)
+{
+    if (map->op != TILE_MAP || plan->uses[map->id] != 1 || map->parent != reader->parent)
+        return false;
+    for (const Inst *inst = map->next; inst && inst != reader; inst = inst->next)
+        if (inst->op == TILE_SET || inst->op == TILE_FOR || inst->op == TILE_IF || inst->op == TILE_STORE ||
+            (inst->op == TILE_CONTRACT && inst->target))
+            return false;
+    return true;
+}
+
+static void mark_sum(PlainPlan *plan, const Inst *inst)
+{
+    bool reduce = inst->op == TILE_REDUCE && inst->args[0]->type.axis[inst->args[0]->type.axis_count - 1] != inst->axis;
+    bool contract = inst->op == TILE_CONTRACT && !plain_is_matrix(inst);
+    for (int k = 0; (reduce || contract) && k < inst->arg_count; k++)
+        if (plan->values[inst->args[k]->id].kind == PLAIN_TILE && is_for_one_sum(plan, inst->args[k], inst))
+            plan->values[inst->args[k]->id].kind = PLAIN_INLINE;
+    if (inst->op == TILE_CONTRACT && plain_extent(plan->g, inst->axis) > PLAIN_LONG && is_recomputable(plan, inst->args[0]) &&
+        is_recomputable(plan, inst->args[1])) {
+        compute_in_place(plan, inst->args[0]);
+        compute_in_place(plan, inst->args[1]);
+    }
+}
+
 static void mark_values(PlainPlan *plan, const Block *block)
 {
     for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
         if (inst->has_value)
             plan->values[inst->id].kind = kind_of(plan, inst);
+        if (inst->op == TILE_REDUCE || inst->op == TILE_CONTRACT)
+            mark_sum(plan, inst);
         mark_values(plan, inst->body);
         mark_values(plan, inst->orelse);
+    }
+}
+
+static void count_uses(PlainPlan *plan, const Block *block)
+{
+    for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
+        for (int k = 0; k < inst->arg_count; k++)
+            plan->uses[inst->args[k]->id]++;
+        if (inst->guard)
+            plan->uses[inst->guard->id]++;
+        count_uses(plan, inst->body);
+        count_uses(plan, inst->orelse);
     }
 }
 
@@ -435,14 +531,16 @@ bool plain_plan(CudaGen *g, PlainPlan *plan)
 {
     *plan = (PlainPlan){.g = g, .values = ARENA_ARRAY(g->arena, PlainValue, g->program->next_id),
                         .stored = ARENA_ARRAY(g->arena, bool, PROGRAM_MAX_TENSORS)};
+    plan->uses = ARENA_ARRAY(g->arena, uint32_t, g->program->next_id);
     note_stores(plan, g->phase->body);
+    count_uses(plan, g->phase->body);
     mark_operands(plan, g->phase->body);
     mark_values(plan, g->phase->body);
     Planner planner = {.plan = plan, .link = &plan->steps};
     plan_block(&planner, g->phase->body);
     int order = 0;
     number_steps(plan->steps, &order);
-    Lifetimes l = {.plan = plan, .buffers = ARENA_ARRAY(g->arena, PlainValue *, g->program->next_id)};
+    Lifetimes l = {.plan = plan, .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
     live_steps(&l, plan->steps);
     shape_all(plan, g->phase->body);
     bool fits = true;
