@@ -115,7 +115,7 @@ static bool linear_normaliser(Factor *factor, const Spec *spec)
         [NORM_MOMENTS] = "the deviation of the scores is quadratic in them, which is not evaluated from a state",
     };
     NormKind kind = spec->norm.kind;
-    if (kind != NORM_NONE && kind != NORM_SUM && kind != NORM_COUNT)
+    if (kind != NORM_NONE && kind != NORM_SUM && kind != NORM_MAGNITUDE && kind != NORM_COUNT)
         return refuse(factor, spec->norm.span, reasons[kind]);
     if (spec->norm.elementwise != EXPR_OP_COUNT)
         return refuse(factor, spec->norm.span, "a function of each score keeps it from being a product");

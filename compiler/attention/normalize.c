@@ -2,7 +2,7 @@
  *
  * softmax   running maximum m, sum l, accumulator acc; a new maximum rescales l and acc (online softmax, Milakov and
  *           Gimelshein 2018; FlashAttention, Dao et al. 2022). A sink joins the sum at the end.
- * none      acc alone.    sum: acc / max(l + eps, min).    count: acc / |A|^a.
+ * none      acc alone.    sum: acc / max(l + eps, min).    magnitude: with |l|.    count: acc / |A|^a.
  * moments   two sweeps: the mean, then the centred sums (NAP, Richter and Wattenhofer 2020).
  * max       the maximum itself (late interaction, MaxSim).
  * entmax    threshold tau with sum [(a-1) t - tau]_+^(1/(a-1)) = 1: sweeps of a bracketed Newton iteration
@@ -162,8 +162,10 @@ Inst *normalize_linear(Lower *lower, Scope *scope, Inst *acc, Inst *weights, Ins
     if (norm->kind == NORM_NONE)
         return acc;
     const Expr *divisor;
-    if (norm->kind == NORM_SUM) {
+    if (norm->kind == NORM_SUM || norm->kind == NORM_MAGNITUDE) {
         divisor = value_name(lower, scope, weights, TYPE_FLOAT);
+        if (norm->kind == NORM_MAGNITUDE)
+            divisor = expr_op1(pool, EXPR_ABS, divisor);
         if (norm->eps)
             divisor = expr_op2(pool, EXPR_ADD, divisor, norm->eps);
         if (norm->min)
@@ -182,7 +184,7 @@ static Inst *linear_rows(Rows *r, Inst **returns)
 {
     const SpecNorm *norm = &r->lower->spec->norm;
     Scope *s = r->scope;
-    if (norm->kind == NORM_SUM || r->lower->spec->returns[RETURN_SUM])
+    if (norm->kind == NORM_SUM || norm->kind == NORM_MAGNITUDE || r->lower->spec->returns[RETURN_SUM])
         r->l = row_var(r, 0);
     if (norm->kind != NORM_NONE || r->lower->spec->output)
         r->count = row_var(r, 0);
@@ -384,6 +386,7 @@ Inst *normalize_rows(Lower *lower, Scope *scope, Inst **returns, Inst **empty)
         break;
     case NORM_NONE:
     case NORM_SUM:
+    case NORM_MAGNITUDE:
     case NORM_COUNT:
         o = linear_rows(r, returns);
         break;

@@ -3,7 +3,7 @@
 
 static bool wants_sum(const Spec *spec)
 {
-    return spec->norm.kind == NORM_SUM || spec->returns[RETURN_SUM];
+    return spec->norm.kind == NORM_SUM || spec->norm.kind == NORM_MAGNITUDE || spec->returns[RETURN_SUM];
 }
 
 static bool keeps_count(const Spec *spec, const Factor *factor)

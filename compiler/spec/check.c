@@ -199,7 +199,7 @@ static void check_combinations(Checker *c, const Node *items)
     if (spec->decay.kind == DECAY_NONE)
         return;
     NormKind norm = spec->norm.kind;
-    bool linear = norm == NORM_NONE || norm == NORM_SUM || norm == NORM_COUNT,
+    bool linear = norm == NORM_NONE || norm == NORM_SUM || norm == NORM_MAGNITUDE || norm == NORM_COUNT,
          recurrent = spec->decay.kind == DECAY_CHANNEL || spec->decay.beta;
     if (!linear && (recurrent || norm != NORM_SOFTMAX))
         diag_fix(c->diag,
@@ -207,7 +207,7 @@ static void check_combinations(Checker *c, const Node *items)
                              spec->decay.beta ? "a delta rule"
                              : recurrent      ? "a decay by channel"
                                               : "a decay"),
-                 "decays go with 'normalize none', sum and count%s", recurrent ? "" : ", and with softmax");
+                 "decays go with 'normalize none', sum, magnitude and count%s", recurrent ? "" : ", and with softmax");
     for (int n = 0; n < items->count; n++)
         if (recurrent && items->child[n]->kind == NODE_SIMILARITY)
             check_error(c, items->child[n]->span, "type-mismatch",

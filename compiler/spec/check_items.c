@@ -128,6 +128,7 @@ static const NormRow norm_rows[] = {
     {"softmax", NORM_SOFTMAX, {"sink"}},
     {"none", NORM_NONE, {NULL}},
     {"sum", NORM_SUM, {"eps", "min"}},
+    {"magnitude", NORM_MAGNITUDE, {"eps", "min"}},
     {"count", NORM_COUNT, {"power"}},
     {"moments", NORM_MOMENTS, {"eps", "gain", "bias"}},
     {"max", NORM_MAX, {NULL}},

@@ -288,8 +288,10 @@ static RowStats normalize(Run *run, int64_t i)
         for (int64_t j = 0; j < N; j++)
             w[j] = run->visible[j] ? t[j] : 0;
         break;
-    case NORM_SUM: {
-        double below = narrow(run, stats.sum + scalar_or(run, run->eps, 0));
+    case NORM_SUM:
+    case NORM_MAGNITUDE: {
+        double sum = norm->kind == NORM_SUM ? stats.sum : fabs(stats.sum);
+        double below = narrow(run, sum + scalar_or(run, run->eps, 0));
         double least = scalar_or(run, run->min, -INFINITY);
         below = below < least ? least : below;
         for (int64_t j = 0; j < N; j++)

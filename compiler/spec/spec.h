@@ -60,6 +60,7 @@ typedef enum NormKind {
     NORM_SOFTMAX,  /* w = exp(t) / (sum exp(t) + [sink] exp(sink)) */
     NORM_NONE,     /* w = t */
     NORM_SUM,      /* w = t / max(sum t + eps, min) */
+    NORM_MAGNITUDE, /* w = t / max(|sum t| + eps, min) */
     NORM_COUNT,    /* w = t / |A_i|^a */
     NORM_MOMENTS,  /* w = gain (t - mean t) / (std t + eps) + bias, over A_i */
     NORM_MAX,      /* o_i = max_j t_ij (v is not used; E = 1): MaxSim */

@@ -73,8 +73,8 @@ static void write_feature(Writer *w, const char *name, const SpecFeature *featur
 static void write_norm(Writer *w)
 {
     static const char *const kinds[] = {
-        [NORM_SOFTMAX] = "softmax", [NORM_NONE] = "none", [NORM_SUM] = "sum",       [NORM_COUNT] = "count",
-        [NORM_MOMENTS] = "moments", [NORM_MAX] = "max",   [NORM_ENTMAX] = "entmax",
+        [NORM_SOFTMAX] = "softmax", [NORM_NONE] = "none",       [NORM_SUM] = "sum", [NORM_MAGNITUDE] = "magnitude",
+        [NORM_COUNT] = "count",     [NORM_MOMENTS] = "moments", [NORM_MAX] = "max", [NORM_ENTMAX] = "entmax",
     };
     const SpecNorm *n = &w->spec->norm;
     const struct {

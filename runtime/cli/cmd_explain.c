@@ -44,6 +44,7 @@ static void explain_normaliser(const MaskView *view)
         [NORM_SOFTMAX] = "softmax, online: one sweep over the keys",
         [NORM_NONE] = "none: the weights are the scores; one sweep",
         [NORM_SUM] = "the sum of the weights; one sweep",
+        [NORM_MAGNITUDE] = "the magnitude of the weights' sum; one sweep",
         [NORM_COUNT] = "the number of visible keys; one sweep",
         [NORM_MOMENTS] = "mean and deviation over the visible keys",
         [NORM_MAX] = "the greatest score itself; values are not read",

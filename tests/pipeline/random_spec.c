@@ -417,7 +417,7 @@ static const char *make_normalizer(Maker *m, NormStyle *style, bool *softmax, bo
     case 7: case 8: *softmax = true; declare(m, "sink", "input sink[h]: f32"); return PICK(m, "normalize softmax(sink[h])", "normalize softmax(sink = 0.5)", "normalize softmax(sink[g] + 1)");
     case 9: case 10: return "normalize none";
     case 11: *style = STYLE_POSITIVE; return PICK(m, "normalize sum", "normalize sum(1e-6)");
-    case 12: return "normalize sum(eps = 0.5, min = 1.5)";
+    case 12: return PICK(m, "normalize sum(eps = 0.5, min = 1.5)", "normalize magnitude(min = 1.5)", "normalize magnitude(0.5, 1)");
     case 13: return PICK(m, "normalize count", "normalize count(0.5)", "normalize count(power = 1)");
     case 14: return PICK(m, "normalize moments(0.5, 1.5, 0.25)", "normalize moments(eps = 0.5, gain = 0.75, bias = 0.1)", "normalize moments(eps = 1, bias = -0.25)");
     case 15: return "normalize max";

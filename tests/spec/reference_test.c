@@ -177,6 +177,14 @@ static void weights_sum(const double *t, int64_t count, double *w)
     for (int64_t j = 0; j < count; j++)
         w[j] = t[j] / (sum < 0.5 ? 0.5 : sum);
 }
+static void weights_magnitude(const double *t, int64_t count, double *w)
+{
+    double sum = 0;
+    for (int64_t j = 0; j < count; j++)
+        sum += t[j];
+    for (int64_t j = 0; j < count; j++)
+        w[j] = t[j] / (fabs(sum) + 0.25 < 0.5 ? 0.5 : fabs(sum) + 0.25);
+}
 static void weights_count(const double *t, int64_t count, double *w)
 {
     for (int64_t j = 0; j < count; j++)
@@ -221,6 +229,7 @@ static void normalisers(void)
 {
     static const struct { const char *text; Weights weights; } rows[] = {
         {"sum(eps = 0.25, min = 0.5)", weights_sum},
+        {"magnitude(eps = 0.25, min = 0.5)", weights_magnitude},
         {"count(0.3)", weights_count},
         {"moments(eps = 0.125, gain = 2, bias = 3)", weights_moments},
         {"entmax(2)", weights_sparsemax},

@@ -145,6 +145,7 @@ static void normalisers(void)
         {"softmax(1)", NORM_SOFTMAX, EXPR_OP_COUNT},
         {"none", NORM_NONE, EXPR_OP_COUNT},
         {"sum", NORM_SUM, EXPR_OP_COUNT},
+        {"magnitude(min = 1)", NORM_MAGNITUDE, EXPR_OP_COUNT},
         {"count(power = 0.5)", NORM_COUNT, EXPR_OP_COUNT},
         {"moments(1e-3)", NORM_MOMENTS, EXPR_OP_COUNT},
         {"max", NORM_MAX, EXPR_OP_COUNT},
