@@ -34,7 +34,8 @@ State state_create(Lower *lower, const Factor *factor)
 static void note_back(void *user, const Expr *e)
 {
     bool *found = user;
-    *found |= e->op == EXPR_ELEM && e->index == ELEM_X && e->arity > 1;
+    if (e->op == EXPR_ELEM && e->index == ELEM_X && e->arity > 1)
+        *found |= e->args[1]->op != EXPR_INT || e->args[1]->value.i != 0;
 }
 
 void state_declare(Lower *lower, const Factor *factor)

@@ -24,7 +24,7 @@ static const Form texts[] = {
     {"scales, sum", "input a[h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s * exp(a[j] / 2) normalize sum", false},
     {"weighted similarity", "learned input w[h, d]: f32 mask j <= i similarity sum(c in 0..D, q[c] * w[h, c] * k[c]) score s normalize none", false},
     {"positions", "param length: int = 300 mask j <= i feature q, k = x * cos(float(t) / float(length)) score s normalize none", false},
-    {"look back", "mask j <= i feature k = x + 0.5 * x[t - 1] score s normalize none", false},
+    {"look back", "mask j <= i feature k = x + 0.5 * shift(x, 1) score s normalize none", false},
     {"head decay", "input g[h]: f32 mask j <= i score s * scale decay exp(-abs(g[h]) / 8) normalize none", false},
     {"head decay, sum", "input g[h]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s decay exp(-abs(g[h])) normalize sum", false},
     {"strong head decay", "input g[h]: f32 mask j <= i score s decay exp(-40 * abs(g[h])) normalize none", false},
