@@ -24,7 +24,7 @@ typedef struct Compilation {
 static void pass_lower(Compilation *c)
 {
     const Target *target = c->options->target;
-    LowerOptions options = {.lowering = factor_asked(c->spec, target->name), .states = target->kind == TARGET_CPU || target->kind == TARGET_INTERP,
+    LowerOptions options = {.lowering = factor_asked(c->spec, target->name), .states = target_likes_states(target),
                             .stored_queries = target->kind == TARGET_CUDA && c->options->elem != ELEM_TYPE_F32};
     c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E, options);
 }

@@ -56,3 +56,8 @@ bool target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int
     halve(attempt - 1, block_m, block_n);
     return cuda && attempt < MOST_ATTEMPTS;
 }
+
+bool target_likes_states(const Target *target)
+{
+    return target->kind == TARGET_CPU || target->kind == TARGET_INTERP;
+}

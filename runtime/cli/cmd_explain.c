@@ -2,6 +2,7 @@
  * the Program that it makes, not told a second time here. */
 #include <string.h>
 
+#include "compiler/attention/factor.h"
 #include "compiler/attention/mask.h"
 #include "runtime/cli/mask_view.h"
 
@@ -9,6 +10,7 @@ typedef struct Report {
     MaskView *view;
     const Program *program;
     MaskCount count;
+    LoweringChoice choice;
     int slow_count;
 } Report;
 
@@ -56,6 +58,48 @@ static void explain_normaliser(const MaskView *view)
              expr_op_info[norm->elementwise].name);
     else
         line("normaliser", "%s%s", meaning[norm->kind], norm->sink ? ", with a sink" : "");
+}
+
+static int64_t knob_value(const Program *program, const char *name)
+{
+    for (int k = 0; k < program->knob_count; k++)
+        if (strcmp(program->knobs[k].name, name) == 0)
+            return program->knobs[k].value;
+    return 0;
+}
+
+static int64_t state_extent(const Program *program, int dim)
+{
+    for (int t = 0; t < program->tensor_count; t++)
+        if (program->tensors[t].role == ROLE_STATE)
+            return program->tensors[t].extent[dim].mul;
+    return 0;
+}
+
+/* The form of the evaluation, why it was taken, and what it carries. */
+static void explain_lowering(Report *report)
+{
+    const MaskView *view = report->view;
+    const Program *program = report->program;
+    const RefProblem *p = &view->problem;
+    Arena *arena = view->reader.arena;
+    const Spec *spec = spec_specialize(arena, view->spec, p->D, p->E);
+    LoweringChoice *choice = &report->choice;
+    *choice = factor_choose(arena, spec, factor_asked(spec, view->target.name), target_likes_states(&view->target));
+    line("lowering", "%s: %s", lowering_name(choice->lowering), choice->why);
+    if (choice->lowering == LOWERING_QUADRATIC)
+        return;
+    int64_t width = choice->factor.width->op == EXPR_INT ? choice->factor.width->value.i : p->D, chunk = knob_value(program, "chunk");
+    line("state", "%lld x %lld f32 for each head%s", (long long)width, (long long)p->E,
+         state_extent(program, 2)        ? "; launches can hand it over (state_in, state_out)"
+         : choice->factor.ordered ? "; not handed over: a feature looks back"
+                                         : "");
+    if (chunk > 0 && choice->factor.ordered && choice->lowering == LOWERING_CHUNKED) {
+        line("chunk", "%lld tokens: pairs inside it, the state between; time goes with the length", (long long)chunk);
+        if (spec->decay.kind != DECAY_CHANNEL && !spec->decay.beta)
+            line("crossover", "from about %lld tokens on this takes less time than the quadratic form",
+                 (long long)factor_crossover(width, p->E, chunk));
+    }
 }
 
 typedef struct Contractions {
@@ -253,7 +297,8 @@ static void explain_slow(Report *report)
                      "be skipped for it");
     if (spec->norm.kind == NORM_MOMENTS || spec->norm.kind == NORM_ENTMAX)
         slow(report, "normalize: needs several sweeps over the keys");
-    if (c->partial > 0.5 * (c->partial + c->full) && c->partial + c->full > 0)
+    bool tiled = report->choice.lowering == LOWERING_QUADRATIC;
+    if (tiled && c->partial > 0.5 * (c->partial + c->full) && c->partial + c->full > 0)
         slow(report,
              "mask: %.0f%% of visited tiles are partial, where pairs are tested one by one; smaller tiles "
              "(--set block_n=...) may help",
@@ -271,10 +316,12 @@ static int explain(MaskView *view)
     shape_print(stdout, &view->data.shape, view->spec->rank);
     printf(" %s\n", elem_type_name(view->elem));
     explain_normaliser(view);
+    explain_lowering(&report);
     explain_products(&report);
     explain_features(view);
     explain_range(view);
-    explain_tiles(&report);
+    if (report.choice.lowering == LOWERING_QUADRATIC)
+        explain_tiles(&report);
     explain_memory(&report);
     explain_slow(&report);
     return EXIT_DONE;
