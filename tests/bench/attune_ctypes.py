@@ -45,7 +45,7 @@ class AttuneKernelOptions(c.Structure):
 class AttuneKernelInfo(c.Structure):
     _fields_ = [("name", c.c_char_p), ("target", c.c_char_p), ("device", c.c_int), ("dtype", c.c_int), ("d", c.c_int64), ("e", c.c_int64),
                 ("phase_count", c.c_int32), ("block_m", c.c_int64 * 3), ("block_n", c.c_int64 * 3), ("scratch_bytes", c.c_int64),
-                ("code_bytes", c.c_size_t), ("key", c.c_char_p), ("origin", c.c_int), ("create_ms", c.c_double)]
+                ("code_bytes", c.c_size_t), ("state_rows", c.c_int64), ("state_columns", c.c_int64), ("key", c.c_char_p), ("origin", c.c_int), ("create_ms", c.c_double)]
 
 
 class AttuneParam(c.Structure):
@@ -61,12 +61,12 @@ class AttuneLaunch(c.Structure):
                 ("inputs", P(AttuneNamedTensor)), ("input_count", c.c_int32), ("returns", P(AttuneNamedTensor)), ("return_count", c.c_int32),
                 ("params", P(AttuneParam)), ("param_count", c.c_int32), ("cu_seqlens_q", P(c.c_int32)), ("cu_seqlens_k", P(c.c_int32)),
                 ("sequences", c.c_int32), ("align", c.c_int), ("offset", c.c_int64), ("m_axis", c.c_int64 * 3), ("n_axis", c.c_int64 * 3),
-                ("stream", c.c_void_p)]
+                ("stream", c.c_void_p), ("state_in", AttuneTensor), ("state_out", AttuneTensor)]
 
 
 class AttunePlanData(c.Structure):
     _fields_ = [("q", c.c_void_p), ("k", c.c_void_p), ("v", c.c_void_p), ("o", c.c_void_p), ("inputs", P(c.c_void_p)),
-                ("returns", P(c.c_void_p)), ("stream", c.c_void_p)]
+                ("returns", P(c.c_void_p)), ("stream", c.c_void_p), ("state_in", c.c_void_p), ("state_out", c.c_void_p)]
 
 
 LAYOUTS = [AttuneDevice, AttuneTensor, AttuneContextOptions, AttuneSetting, AttuneSpecOptions, AttuneKernelOptions, AttuneKernelInfo, AttuneParam,
@@ -96,7 +96,7 @@ class Plan:
             self.api.fail(error)
         self.inputs = (c.c_void_p * max(1, launch.input_count))(*[launch.inputs[i].tensor.data for i in range(launch.input_count)])
         self.returns = (c.c_void_p * max(1, launch.return_count))(*[launch.returns[i].tensor.data for i in range(launch.return_count)])
-        self.data = AttunePlanData(launch.q.data, launch.k.data, launch.v.data, launch.o.data, self.inputs, self.returns, None)
+        self.data = AttunePlanData(launch.q.data, launch.k.data, launch.v.data, launch.o.data, self.inputs, self.returns)
         self.launch, self.where = self.api.lib.attune_plan_launch, c.byref(self.data)
 
     def __call__(self, stream=None):

@@ -22,12 +22,14 @@ int main(void)
     BEGIN(AttuneKernelOptions), EACH4(AttuneKernelOptions, target, dtype, d, e), EACH2(AttuneKernelOptions, settings, setting_count);
     ROW1(AttuneKernelOptions, dump), END();
     BEGIN(AttuneKernelInfo), EACH4(AttuneKernelInfo, name, target, device, dtype), EACH4(AttuneKernelInfo, d, e, phase_count, block_m);
-    EACH4(AttuneKernelInfo, block_n, scratch_bytes, code_bytes, key), EACH2(AttuneKernelInfo, origin, create_ms), END();
+    EACH4(AttuneKernelInfo, block_n, scratch_bytes, code_bytes, state_rows);
+    EACH2(AttuneKernelInfo, state_columns, key), EACH2(AttuneKernelInfo, origin, create_ms), END();
     BEGIN(AttuneParam), EACH4(AttuneParam, name, type, i, f), END();
     BEGIN(AttuneNamedTensor), EACH2(AttuneNamedTensor, name, tensor), END();
     BEGIN(AttuneLaunch), EACH4(AttuneLaunch, layout, q, k, v), EACH4(AttuneLaunch, o, inputs, input_count, returns);
     EACH4(AttuneLaunch, return_count, params, param_count, cu_seqlens_q), EACH4(AttuneLaunch, cu_seqlens_k, sequences, align, offset);
-    EACH2(AttuneLaunch, m_axis, n_axis), ROW1(AttuneLaunch, stream), END();
-    BEGIN(AttunePlanData), EACH4(AttunePlanData, q, k, v, o), EACH2(AttunePlanData, inputs, returns), ROW1(AttunePlanData, stream), END();
+    EACH4(AttuneLaunch, m_axis, n_axis, stream, state_in), ROW1(AttuneLaunch, state_out), END();
+    BEGIN(AttunePlanData), EACH4(AttunePlanData, q, k, v, o), EACH4(AttunePlanData, inputs, returns, stream, state_in);
+    ROW1(AttunePlanData, state_out), END();
     return 0;
 }
