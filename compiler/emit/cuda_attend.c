@@ -4,18 +4,24 @@
 
 #include "cuda_attend.h"
 
-enum { REGISTERS = 65536 };
+enum { LISTED_LEAST = 16, LISTED_MOST = 768 };
 
 typedef struct Schedule {
-    int stages, ahead, producer_registers, consumer_registers, shared;
+    int stages, ahead, listed, producer_registers, consumer_registers, shared;
     bool early, pingpong;
 } Schedule;
+
+/* Floats that a warpgroup tabulates of a tile. */
+static int table_floats(const AttendForm *f)
+{
+    return f->table_count * (64 + f->keys);
+}
 
 static int shared_bytes(const AttendForm *f, const Schedule *s)
 {
     int d_panels = (f->D + 63) / 64, e_panels = (f->E + 63) / 64;
     int q = d_panels * f->rows * 128, k = d_panels * f->keys * 128, v = e_panels * f->keys * 128;
-    return (s->early ? 2 : 1) * q + s->stages * (k + v) + 176 + 48 + 64;
+    return (s->early ? 2 : 1) * q + s->stages * (k + v) + 176 + 48 + 64 + 8 * s->listed + f->rows / 64 * 8 * table_floats(f);
 }
 
 /* Two stages of keys and values, and the next queries beside these when they fit. */
@@ -27,12 +33,12 @@ static bool choose_schedule(const CudaGen *g, const AttendForm *f, Schedule *s)
     static const int registers[4][2] = {{0, 0}, {0, 0}, {40, 232}, {32, 160}};
     s->producer_registers = registers[groups][0];
     s->consumer_registers = registers[groups][1];
-    s->shared = shared_bytes(f, s);
-    if (s->shared > g->target->shared_bytes) {
+    if (shared_bytes(f, s) + 8 * LISTED_LEAST > g->target->shared_bytes)
         s->early = false;
-        s->shared = shared_bytes(f, s);
-    }
-    return s->shared <= g->target->shared_bytes;
+    int left = g->target->shared_bytes - shared_bytes(f, s);
+    s->listed = left / 8 / 16 * 16 < LISTED_MOST ? left / 8 / 16 * 16 : LISTED_MOST;
+    s->shared = shared_bytes(f, s);
+    return left >= 8 * LISTED_LEAST;
 }
 
 /* Whether what full tiles compute depends on where the tile lies. */
@@ -57,8 +63,9 @@ static bool place_matters(const AttendForm *f)
 
 static void write_head(CudaGen *g, const AttendForm *f, const Schedule *s)
 {
-    cuda_line(g, "static constexpr int RANK = %d, WGS = %d, BLOCK_M = %d, BLOCK_N = %d, D = %d, E = %d, STAGES = %d, AHEAD = %d;\n",
-              f->rank, f->rows / 64, f->rows, f->keys, f->D, f->E, s->stages, s->ahead);
+    cuda_line(g, "static constexpr int RANK = %d, WGS = %d, BLOCK_M = %d, BLOCK_N = %d, D = %d, E = %d;\n", f->rank, f->rows / 64,
+              f->rows, f->keys, f->D, f->E);
+    cuda_line(g, "static constexpr int STAGES = %d, AHEAD = %d, LISTED = %d, TABLES = %d;\n", s->stages, s->ahead, s->listed, table_floats(f));
     cuda_line(g, "static constexpr bool EARLY = %d, PINGPONG = %d, TILE_IN_FULL = %d;\n", s->early, s->pingpong, place_matters(f));
     cuda_line(g, "static constexpr int PRODUCER_REGS = %d, CONSUMER_REGS = %d;\n", s->producer_registers, s->consumer_registers);
     cuda_line(g, "typedef Launch_%s Launch;\n", g->phase->name);

@@ -1,7 +1,7 @@
 /* The schedule of an attention phase on Hopper, as a template over what the compiler generates for one spec.
  *
- * A block is persistent. One warpgroup gives its registers away: its warp 1 claims query tiles, one after another, and
- * counts the key tiles that the mask can reach; its warp 0 classes these again, 32 at a time, and brings the ones that
+ * A block is persistent. One warpgroup gives its registers away: its warp 0 claims query tiles, one after another, and
+ * classes the key tiles that the mask can reach, 32 at a time; warps 1 and 2 bring the keys and the values of those that
  * hold a visible pair in by TMA: first those that need the element test, then the full ones. The other warpgroups own 64
  * query rows each. They keep scores, weights and accumulators in registers and overlap
  *     the next scores' product with this tile's weighted sum, and the normaliser with both,
@@ -11,10 +11,13 @@
  * K, the generated part, has:
  *     RANK, WGS, BLOCK_M = 64 WGS, BLOCK_N, D, E, STAGES, EARLY, PINGPONG, PRODUCER_REGS (0: leave), CONSUMER_REGS
  *     AHEAD            tiles left to load when the next query tile is claimed
+ *     LISTED           key tiles of a class that are noted when they are classed; where there are more, they are classed
+ *                      again to be loaded
+ *     TABLES           floats of shared memory for what a warpgroup tabulates of a tile, in each of two buffers
  *     TILE_IN_FULL     full tiles' scores depend on the tile's place
  *     Launch, Root (values of a query tile), Rows (running row values), Carry (what rescales the accumulators)
  *     total, counter, decode, root, range, classify, load_q, load_k, load_v,
- *     valid_keys, start, score, rescale, finish, pack
+ *     valid_keys, start, prepare, score, rescale, finish, pack
  *     scores, sum: the two products (wgmma). */
 
 #pragma nv_diag_suppress 177, 128
@@ -204,8 +207,8 @@ DEV void store_row(const float (&O)[(E + 7) / 8 * 4], int y, u16 *to, bool valid
 
 /* The block ------------------------------------------------------------------------------------------------ */
 
-struct Work { /* a query tile: its place in the grid, and how many key tiles of either class it has */
-    int b, h, tile[3], partial, full, valid;
+struct Work { /* a query tile: its place in the grid, how many key tiles of either class it has, whether these are listed */
+    int b, h, tile[3], partial, full, valid, listed;
 };
 
 template <class K> struct Shape {
@@ -218,7 +221,9 @@ template <class K> struct Shape {
     static constexpr int Q_FULL = AT_BARS, Q_EMPTY = Q_FULL + 16, K_FULL = Q_EMPTY + 16, K_EMPTY = K_FULL + 32,
                          V_FULL = K_EMPTY + 32, V_EMPTY = V_FULL + 32, WORK_FULL = V_EMPTY + 32, WORK_EMPTY = WORK_FULL + 8;
     static constexpr int AT_WORK = WORK_EMPTY + 8, AT_TILES = AT_WORK + 48; /* tile[s]: place of the key tile in slot s */
-    static constexpr int BYTES = AT_TILES + 4 * 16;
+    static constexpr int AT_LISTS = AT_TILES + 4 * 16; /* of 16-bit ordinals: [2 query tiles][partial, full][LISTED] */
+    static constexpr int AT_TABLES = AT_LISTS + 8 * K::LISTED;
+    static constexpr int BYTES = AT_TABLES + K::WGS * 2 * 4 * K::TABLES;
     static constexpr int SCORES = K::BLOCK_N / 2, SUMS = (K::E + 7) / 8 * 4;
 };
 
@@ -226,14 +231,14 @@ DEV void work_write(unsigned char *at, const Work &w)
 {
     volatile int *p = (volatile int *)at;
     p[0] = w.b, p[1] = w.h, p[2] = w.tile[0], p[3] = w.tile[1], p[4] = w.tile[2];
-    p[5] = w.partial, p[6] = w.full, p[7] = w.valid;
+    p[5] = w.partial, p[6] = w.full, p[7] = w.valid, p[8] = w.listed;
 }
 
 DEV void work_read(const unsigned char *at, Work &w)
 {
     const volatile int *p = (const volatile int *)at;
     w.b = p[0], w.h = p[1], w.tile[0] = p[2], w.tile[1] = p[3], w.tile[2] = p[4];
-    w.partial = p[5], w.full = p[6], w.valid = p[7];
+    w.partial = p[5], w.full = p[6], w.valid = p[7], w.listed = p[8];
 }
 
 /* The range of key tiles that a query tile's hull leaves, walked in linear order. */
@@ -250,11 +255,11 @@ struct KeyTiles {
     {
         tile[0] = lo[0] + at, tile[1] = tile[2] = 0;
         if (RANK == 2) {
-            const int n = hi[1] - lo[1];
+            const int n = max(hi[1] - lo[1], 1);
             tile[0] = lo[0] + at / n, tile[1] = lo[1] + at % n;
         }
         if (RANK == 3) {
-            const int n = hi[2] - lo[2], m = hi[1] - lo[1], row = at / n;
+            const int n = max(hi[2] - lo[2], 1), m = max(hi[1] - lo[1], 1), row = at / n;
             tile[2] = lo[2] + at % n, tile[1] = lo[1] + row % m, tile[0] = lo[0] + row / m;
         }
     }
@@ -270,8 +275,8 @@ DEV int class_of(const typename K::Launch &P, const typename K::Root &root, cons
     return at < count ? K::classify(P, root, tile) : CLASS_EMPTY;
 }
 
-/* Warp 1: claims, counts, publishes. The claim comes late, when the warp that loads has almost finished the tile before:
- * blocks that are ahead take more. */
+/* Warp 0: claims, classes, publishes. The claim comes late, when the warp that loads keys has almost finished the tile
+ * before: blocks that are ahead take more. */
 template <class K> DEV void schedule(const typename K::Launch &P, unsigned char *smem, u32 base)
 {
     typedef Shape<K> X;
@@ -296,15 +301,27 @@ template <class K> DEV void schedule(const typename K::Launch &P, unsigned char 
             KeyTiles tiles;
             K::range(P, root, tiles);
             const int count = tiles.count();
+            u16 *list = (u16 *)(smem + X::AT_LISTS) + (phase ? 0 : 2 * K::LISTED);
             w.partial = w.full = 0;
+#pragma unroll 1
             for (int at = 0; at < count; at += 32) {
                 const int kind = class_of<K>(P, root, tiles, at + lane, count);
-                w.partial += __popc(__ballot_sync(0xffffffffu, kind == CLASS_PARTIAL));
-                w.full += __popc(__ballot_sync(0xffffffffu, kind == CLASS_FULL));
+                const u32 partial = __ballot_sync(0xffffffffu, kind == CLASS_PARTIAL), before = (1u << lane) - 1;
+                const u32 full = __ballot_sync(0xffffffffu, kind == CLASS_FULL);
+                const int slot = kind == CLASS_PARTIAL ? w.partial + __popc(partial & before) : w.full + __popc(full & before);
+                if (kind != CLASS_EMPTY && slot < K::LISTED)
+                    list[(kind == CLASS_FULL ? K::LISTED : 0) + slot] = (u16)(at + lane);
+                w.partial += __popc(partial);
+                w.full += __popc(full);
             }
-            if (w.partial + w.full == 0)
-                w.partial = 1; /* rows that see nothing: one tile, of which the element test leaves nothing */
+            w.listed = w.partial <= K::LISTED && w.full <= K::LISTED && count < 65536;
+            if (w.partial + w.full == 0) { /* rows that see nothing: one tile, of which the element test leaves nothing */
+                w.partial = 1;
+                if (lane == 0)
+                    list[0] = 0;
+            }
         }
+        __syncwarp();
         if (lane == 0) {
             work_write(smem + X::AT_WORK, w);
             barrier_arrive(base + X::WORK_FULL);
@@ -320,54 +337,62 @@ template <class K> DEV void schedule(const typename K::Launch &P, unsigned char 
     }
 }
 
-/* Warp 0: brings tiles in. */
-template <class K> struct Loader {
-    typedef Shape<K> X;
-    const typename K::Launch &P;
-    unsigned char *smem;
-    u32 base;
-    u64 once, kept; /* L2 policies */
-    int slot_k, slot_v, slot_q;
-    u32 phase_k, phase_v, phase_q;
+/* The visited key tiles of a query tile, in order: from the list, or classed again where that was too short. */
+template <class K> struct Visit {
+    KeyTiles tiles;
+    const u16 *list;
+    int count, kind, at;
+    u32 found;
 
-    DEV_MEMBER void load_q(const Work &w, const typename K::Root &root)
+    DEV_MEMBER void begin(const typename K::Launch &P, const typename K::Root &root, const unsigned char *smem, u32 phase)
     {
-        barrier_wait(base + X::Q_EMPTY + 8 * slot_q, phase_q);
-        const u32 bar = base + X::Q_FULL + 8 * slot_q;
-        barrier_expect(bar, X::Q_BYTES);
-        K::load_q(P, w, root, base + X::AT_Q + slot_q * X::Q_BYTES, bar, once);
-        if (++slot_q == X::Q_BUFFERS)
-            slot_q = 0, phase_q ^= 1;
+        K::range(P, root, tiles);
+        count = tiles.count();
+        list = (const u16 *)(smem + Shape<K>::AT_LISTS) + (phase ? 2 * K::LISTED : 0);
+        kind = CLASS_PARTIAL;
+        at = -32;
+        found = 0;
     }
-    DEV_MEMBER void load_k(const typename K::Root &root, const int (&tile)[3])
+    DEV_MEMBER void next(const typename K::Launch &P, const typename K::Root &root, const Work &w, int n, int (&tile)[3])
     {
-        barrier_wait(base + X::K_EMPTY + 8 * slot_k, phase_k);
-        volatile int *place = (volatile int *)(smem + X::AT_TILES + 16 * slot_k);
-        place[0] = tile[0], place[1] = tile[1], place[2] = tile[2];
-        const u32 bar = base + X::K_FULL + 8 * slot_k;
-        barrier_expect(bar, X::K_BYTES);
-        K::load_k(P, root, tile, base + X::AT_K + slot_k * X::K_BYTES, bar, kept);
-        if (++slot_k == K::STAGES)
-            slot_k = 0, phase_k ^= 1;
-    }
-    DEV_MEMBER void load_v(const typename K::Root &root, const int (&tile)[3])
-    {
-        barrier_wait(base + X::V_EMPTY + 8 * slot_v, phase_v);
-        const u32 bar = base + X::V_FULL + 8 * slot_v;
-        barrier_expect(bar, X::V_BYTES);
-        K::load_v(P, root, tile, base + X::AT_V + slot_v * X::V_BYTES, bar, kept);
-        if (++slot_v == K::STAGES)
-            slot_v = 0, phase_v ^= 1;
+        int ordinal;
+        if (w.listed) {
+            ordinal = n < w.partial ? list[n] : list[K::LISTED + n - w.partial];
+        } else {
+            while (!found) {
+                at += 32;
+                if (at >= count)
+                    at = 0, kind = CLASS_FULL;
+                found = __ballot_sync(0xffffffffu, class_of<K>(P, root, tiles, at + (threadIdx.x & 31), count) == kind);
+            }
+            ordinal = at + __ffs(found) - 1;
+            found &= found - 1;
+        }
+        tiles.place<K::RANK>(ordinal, tile);
     }
 };
 
-template <class K> DEV void load(const typename K::Launch &P, unsigned char *smem, u32 base)
+DEV u64 policy_once()
+{
+    u64 r;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(r));
+    return r;
+}
+DEV u64 policy_kept()
+{
+    u64 r;
+    asm("createpolicy.fractional.L2::evict_last.b64 %0;" : "=l"(r));
+    return r;
+}
+
+/* Warp 1: keys, and the queries after the first of them. */
+template <class K> DEV void load_keys(const typename K::Launch &P, unsigned char *smem, u32 base)
 {
     typedef Shape<K> X;
     const int lane = threadIdx.x & 31;
-    Loader<K> loader = {P, smem, base, 0, 0, 0, 0, 0, 1, 1, 1};
-    asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(loader.once));
-    asm("createpolicy.fractional.L2::evict_last.b64 %0;" : "=l"(loader.kept));
+    const u64 once = policy_once(), kept = policy_kept();
+    int slot = 0, slot_q = 0;
+    u32 free = 1, free_q = 1;
     for (u32 phase = 0;; phase ^= 1) {
         barrier_wait(base + X::WORK_FULL, phase);
         Work w;
@@ -376,41 +401,74 @@ template <class K> DEV void load(const typename K::Launch &P, unsigned char *sme
             break;
         typename K::Root root;
         K::root(P, w, 0, root);
-        KeyTiles tiles;
-        K::range(P, root, tiles);
-        const int count = tiles.count();
-        int left = w.partial + w.full, before[3];
-        const int all = left;
-        __syncwarp();
-        /* A tile's keys come one tile ahead of the values before them, as they are used. */
+        Visit<K> visit;
+        visit.begin(P, root, smem, phase);
+        const int all = w.partial + w.full;
 #pragma unroll 1
-        for (int kind = CLASS_PARTIAL; kind <= CLASS_FULL; kind++)
-#pragma unroll 1
-            for (int at = 0; at < count || (at == 0 && kind == CLASS_PARTIAL); at += 32) {
-                u32 found = __ballot_sync(0xffffffffu, class_of<K>(P, root, tiles, at + lane, count) == kind);
-                if (kind == CLASS_PARTIAL && at + 32 >= count && left == all && w.full == 0 && !found)
-                    found = 1; /* the tile for rows that see nothing */
-#pragma unroll 1
-                for (; found; found &= found - 1) {
-                    int tile[3] = {0, 0, 0};
-                    if (count)
-                        tiles.place<K::RANK>(at + __ffs(found) - 1, tile);
-                    if (lane == 0) {
-                        loader.load_k(root, tile);
-                        if (left == all)
-                            loader.load_q(w, root);
-                        else
-                            loader.load_v(root, before);
-                        if (left == (all < K::AHEAD ? all : K::AHEAD))
-                            barrier_arrive(base + X::WORK_EMPTY);
-                    }
-                    before[0] = tile[0], before[1] = tile[1], before[2] = tile[2];
-                    left--;
+        for (int n = 0; n < all; n++) {
+            int tile[3];
+            visit.next(P, root, w, n, tile);
+            if (lane == 0) {
+                barrier_wait(base + X::K_EMPTY + 8 * slot, free);
+                volatile int *place = (volatile int *)(smem + X::AT_TILES + 16 * slot);
+                place[0] = tile[0], place[1] = tile[1], place[2] = tile[2];
+                const u32 bar = base + X::K_FULL + 8 * slot;
+                barrier_expect(bar, X::K_BYTES);
+                K::load_k(P, root, tile, base + X::AT_K + slot * X::K_BYTES, bar, kept);
+                if (n == 0) {
+                    barrier_wait(base + X::Q_EMPTY + 8 * slot_q, free_q);
+                    const u32 bar_q = base + X::Q_FULL + 8 * slot_q;
+                    barrier_expect(bar_q, X::Q_BYTES);
+                    K::load_q(P, w, root, base + X::AT_Q + slot_q * X::Q_BYTES, bar_q, once);
                 }
+                if (n == (all < K::AHEAD ? 0 : all - K::AHEAD))
+                    barrier_arrive(base + X::WORK_EMPTY);
             }
-        if (lane == 0)
-            loader.load_v(root, before);
+            if (++slot == K::STAGES)
+                slot = 0, free ^= 1;
+            __syncwarp();
+        }
+        if (++slot_q == X::Q_BUFFERS)
+            slot_q = 0, free_q ^= 1;
+    }
+}
+
+/* Warp 2: values. */
+template <class K> DEV void load_values(const typename K::Launch &P, unsigned char *smem, u32 base)
+{
+    typedef Shape<K> X;
+    const int lane = threadIdx.x & 31;
+    const u64 kept = policy_kept();
+    int slot = 0;
+    u32 free = 1;
+    for (u32 phase = 0;; phase ^= 1) {
+        barrier_wait(base + X::WORK_FULL, phase);
+        Work w;
+        work_read(smem + X::AT_WORK, w);
+        if (!w.valid)
+            break;
         __syncwarp();
+        if (lane == 0)
+            barrier_arrive(base + X::WORK_EMPTY);
+        typename K::Root root;
+        K::root(P, w, 0, root);
+        Visit<K> visit;
+        visit.begin(P, root, smem, phase);
+        const int all = w.partial + w.full;
+#pragma unroll 1
+        for (int n = 0; n < all; n++) {
+            int tile[3];
+            visit.next(P, root, w, n, tile);
+            if (lane == 0) {
+                barrier_wait(base + X::V_EMPTY + 8 * slot, free);
+                const u32 bar = base + X::V_FULL + 8 * slot;
+                barrier_expect(bar, X::V_BYTES);
+                K::load_v(P, root, tile, base + X::AT_V + slot * X::V_BYTES, bar, kept);
+            }
+            if (++slot == K::STAGES)
+                slot = 0, free ^= 1;
+            __syncwarp();
+        }
     }
 }
 
@@ -427,6 +485,8 @@ template <class K> struct Consumer {
     int slot_k, slot_v, slot_q;
     u32 phase_k, phase_v, phase_q, phase_work;
     int valid_keys; /* rows of the tile at hand that are of its sequence */
+    float *tables;  /* of this warpgroup: two buffers in turn */
+    int turn_of_tables;
 
     DEV_MEMBER void fetch(Work &w)
     {
@@ -457,19 +517,31 @@ template <class K> struct Consumer {
     }
     DEV_MEMBER void wait_k() const { barrier_wait(base + X::K_FULL + 8 * slot_k, phase_k); }
     DEV_MEMBER void wait_v() const { barrier_wait(base + X::V_FULL + 8 * slot_v, phase_v); }
-    template <bool WANTED> DEV_MEMBER void free_k(int (&tile)[3])
+    template <bool WANTED> DEV_MEMBER void read_tile(int (&tile)[3]) const
     {
-        if (WANTED) {
-            const volatile int *place = (const volatile int *)(smem + X::AT_TILES + 16 * slot_k);
-            tile[0] = place[0];
-            tile[1] = K::RANK > 1 ? place[1] : 0;
-            tile[2] = K::RANK > 2 ? place[2] : 0;
-            __syncwarp();
-        }
+        if (!WANTED)
+            return;
+        const volatile int *place = (const volatile int *)(smem + X::AT_TILES + 16 * slot_k);
+        tile[0] = place[0];
+        tile[1] = K::RANK > 1 ? place[1] : 0;
+        tile[2] = K::RANK > 2 ? place[2] : 0;
+        __syncwarp();
+    }
+    DEV_MEMBER void free_k()
+    {
         if (lead)
             barrier_arrive(base + X::K_EMPTY + 8 * slot_k);
         if (++slot_k == K::STAGES)
             slot_k = 0, phase_k ^= 1;
+    }
+    /* What scores read from tables is computed while products run. */
+    template <bool MASKED> DEV_MEMBER void prepare(const Root &root, const int (&tile)[3])
+    {
+        if (K::TABLES == 0)
+            return;
+        turn_of_tables ^= 1;
+        if (K::template prepare<MASKED>(P, root, tile, 64 * wg, tables + turn_of_tables * K::TABLES))
+            named_sync(8 + wg, 128);
     }
     DEV_MEMBER void free_v()
     {
@@ -506,15 +578,20 @@ template <class K> struct Consumer {
         for (int x = 0; x < X::SCORES / 2; x++)
             W[x] = K::pack(S[2 * x], S[2 * x + 1]);
     }
-    /* The scores of a query tile's first key tile, whose sum has not begun. */
-    DEV_MEMBER void first(float (&S)[X::SCORES], typename K::Rows &rows, typename K::Carry &carry, const Root &root)
+    /* The scores of a query tile's first key tile, whose sum has not begun. WAIT: products that may still run. */
+    template <int WAIT>
+    DEV_MEMBER void first(float (&S)[X::SCORES], const Work &w, typename K::Rows &rows, typename K::Carry &carry, Root &root)
     {
         int tile[3] = {0, 0, 0};
+        K::root(P, w, row, root);
+        read_tile<true>(tile);
+        prepare<true>(root, tile);
+        wgmma_wait<WAIT>();
         settle(S);
-        free_k<true>(tile);
+        free_k();
         valid_keys = K::valid_keys(P, root, tile);
         K::start(root, rows);
-        K::template score<true>(P, root, tile, row, column, S, rows, carry);
+        K::template score<true>(P, root, tile, row, column, tables + turn_of_tables * K::TABLES, S, rows, carry);
     }
     template <bool MASKED>
     DEV_MEMBER void step(float (&S)[X::SCORES], float (&O)[X::SUMS], u32 (&W)[X::SCORES / 2], typename K::Rows &rows,
@@ -532,11 +609,13 @@ template <class K> struct Consumer {
         sum(O, W);
         wgmma_commit();
         pass();
+        read_tile<MASKED || K::TILE_IN_FULL>(tile);
+        prepare<MASKED>(root, tile);
         wgmma_wait<1>();
         settle(S);
-        free_k<MASKED || K::TILE_IN_FULL>(tile);
+        free_k();
         valid_keys = MASKED ? K::valid_keys(P, root, tile) : K::BLOCK_N;
-        K::template score<MASKED>(P, root, tile, row, column, S, rows, carry);
+        K::template score<MASKED>(P, root, tile, row, column, tables + turn_of_tables * K::TABLES, S, rows, carry);
         wgmma_wait<0>();
         settle(O);
         settle(W);
@@ -581,14 +660,12 @@ template <class K> struct Consumer {
         typename K::Carry carry;
         Root root;
         for (; w.valid; fetch(w)) {
-            K::root(P, w, row, root);
             wait_q();
             wait_k();
             wgmma_fence();
             scores(S);
             wgmma_commit();
-            wgmma_wait<0>();
-            first(S, rows, carry, root);
+            first<0>(S, w, rows, carry, root);
             weights(W, S);
             steps(w, S, O, W, rows, carry, root);
             last(O, W);
@@ -620,7 +697,6 @@ template <class K> struct Consumer {
             const Root root_before = root;
             if (before.valid)
                 clean_v();
-            K::root(P, w, row, root);
             wait_q();
             wait_k();
             turn();
@@ -633,8 +709,7 @@ template <class K> struct Consumer {
             sum(O, W);
             wgmma_commit();
             pass();
-            wgmma_wait<1>();
-            first(S, rows, carry, root);
+            first<1>(S, w, rows, carry, root);
             wgmma_wait<0>();
             settle(O);
             settle(W);
@@ -686,7 +761,7 @@ template <class K> DEV void attend(const typename K::Launch &P, unsigned char *s
             barrier_init(base + X::V_EMPTY + 8 * s, 4 * K::WGS);
         }
         barrier_init(base + X::WORK_FULL, 1);
-        barrier_init(base + X::WORK_EMPTY, 4 * K::WGS + 1);
+        barrier_init(base + X::WORK_EMPTY, 4 * K::WGS + 2);
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
@@ -696,9 +771,11 @@ template <class K> DEV void attend(const typename K::Launch &P, unsigned char *s
             asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(K::PRODUCER_REGS ? K::PRODUCER_REGS : 24));
         const int warp = threadIdx.x >> 5;
         if (warp == 0)
-            load<K>(P, smem, base);
-        else if (warp == 1)
             schedule<K>(P, smem, base);
+        else if (warp == 1)
+            load_keys<K>(P, smem, base);
+        else if (warp == 2)
+            load_values<K>(P, smem, base);
         return;
     }
     if (K::PRODUCER_REGS)
@@ -714,6 +791,8 @@ template <class K> DEV void attend(const typename K::Launch &P, unsigned char *s
                             matrix(base + X::AT_Q + 64 * 128 * me, 16),
                             matrix(base + X::AT_K, 16),
                             matrix(base + X::AT_V, X::KV_PANEL),
-                            0, 0, 0, 0, 0, 0, 0, 0};
+                            0, 0, 0, 0, 0, 0, 0, 0,
+                            (float *)(smem + X::AT_TABLES) + me * 2 * K::TABLES,
+                            0};
     consumer.run();
 }

@@ -4,6 +4,14 @@
 
 #include "cuda_gen.h"
 
+/* A part of the scores that depends on a pair's distance alone: of a map, this Expr of it; NULL: a load's value. */
+typedef struct AttendTable {
+    const Inst *inst;
+    const Expr *expr;
+    bool masked;             /* only read by the element test */
+} AttendTable;
+enum { ATTEND_MAX_TABLES = 8 };
+
 /* The parts of a phase that is one sweep over key tiles with two products:
  *     root: values of the query tile; q [m, d]; rows' running values and the accumulator acc [m, e]
  *     for each key tile of `loops`: unless `visit` is false
@@ -25,11 +33,18 @@ typedef struct AttendForm {
     bool *at_root;                           /* by instruction id: in the root block before the loops */
     bool *in_tile;                           /* in a loop */
     bool *carried;                           /* [m] values of a tile that rescale acc */
+    AttendTable tables[ATTEND_MAX_TABLES];
+    int table_count;
     bool *deferred;                          /* row sums that stay apart in the four threads of a row until the end */
 } AttendForm;
 
 /* False with the reason in *why: the phase has another form. */
 bool attend_recognise(CudaGen *g, AttendForm *form, const char **why);
+
+/* cuda_attend_table.c: fills form->tables. */
+void attend_find_tables(CudaGen *g, AttendForm *form);
+/* The instruction with tables in the place of what they hold: reads[k] stands for an entry of table k. */
+const Inst *attend_with_tables(CudaGen *g, const AttendForm *form, const Inst *inst, Inst *const *reads);
 
 /* The generated struct K of cuda_attend.cuh, whose head is written already. */
 void attend_hooks(CudaGen *g, const AttendForm *form);

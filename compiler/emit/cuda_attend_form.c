@@ -435,8 +435,10 @@ bool attend_recognise(CudaGen *g, AttendForm *form, const char **why)
         note_places(&reader);
         fits = read_products(&reader) && read_sizes(&reader) && check_tile(&reader) && check_root(&reader);
     }
-    if (fits)
+    if (fits) {
         find_deferred(&reader);
+        attend_find_tables(g, form);
+    }
     *why = fits ? NULL : reader.why ? reader.why : "it has another form";
     return fits;
 }

@@ -6,13 +6,14 @@
  * and values of the key alone are computed again at every use: they are cheap, and registers are not. */
 #include "cuda_attend.h"
 
-typedef enum Place { IN_ROOT, IN_TILE, IN_RESCALE, IN_FINISH } Place;
+typedef enum Place { IN_ROOT, IN_TILE, IN_TABLE, IN_RESCALE, IN_FINISH } Place;
 
 typedef struct Hooks {
     CudaGen *g;
     const AttendForm *f;
     Place place;
     const char *column;      /* text of the column at hand */
+    Inst *reads[ATTEND_MAX_TABLES]; /* stand for an entry of a table at the pair at hand */
 } Hooks;
 
 static const char *operand(void *user, const Inst *v);
@@ -48,7 +49,11 @@ static bool is_held(const Hooks *h, const Inst *v)
 {
     if (is_literal(v) || v->op == TILE_INDEX)
         return false;
-    if (v->type.axis_count == 0 || is_row(h, v))
+    if (v->type.axis_count == 0)
+        return true;
+    if (h->place == IN_TABLE) /* of any pair, not of this thread's rows */
+        return false;
+    if (is_row(h, v))
         return true;
     return is_plane(h, v) && is_float(v);
 }
@@ -58,9 +63,24 @@ static const char *subscript(const Hooks *h, const Inst *v)
     return v->type.axis_count == 0 ? "" : is_row(h, v) ? "[y]" : "[x]";
 }
 
+/* Entry of table k at the pair at hand. */
+static const char *table_entry(const Hooks *h, int k)
+{
+    const AttendTable *table = &h->f->tables[k];
+    bool test = table->expr && table->expr->type == TYPE_BOOL;
+    return arena_printf(h->g->arena, "%stable[%d + (row & 63) + 8 * y - c]%s", test ? "(" : "",
+                        k * (64 + h->f->keys) + h->f->keys - 1, test ? " != 0.0f)" : "");
+}
+
 static const char *computed(Hooks *h, const Inst *v)
 {
-    return v->op == TILE_LOAD ? cuda_load(h->g, v, operands(h)) : cuda_map(h->g, v, operands(h));
+    if (h->place == IN_TILE)
+        for (int k = 0; k < h->f->table_count; k++)
+            if (h->f->tables[k].inst == v && !h->f->tables[k].expr)
+                return table_entry(h, k);
+    if (v->op == TILE_LOAD)
+        return cuda_load(h->g, v, operands(h));
+    return cuda_map(h->g, h->place == IN_TILE ? attend_with_tables(h->g, h->f, v, h->reads) : v, operands(h));
 }
 
 static const char *operand(void *user, const Inst *v)
@@ -70,8 +90,13 @@ static const char *operand(void *user, const Inst *v)
     Arena *arena = h->g->arena;
     if (is_literal(v))
         return cuda_map(h->g, v, operands(h));
+    for (int k = 0; k < f->table_count; k++)
+        if (v == h->reads[k])
+            return table_entry(h, k);
     if (v->op == TILE_INDEX)
-        return v->axis == f->m ? "(row + 8 * y)" : h->column;
+        return v->axis != f->m ? h->column : h->place == IN_TABLE ? "r" : "(row + 8 * y)";
+    if (h->place == IN_TABLE && v->type.axis_count)
+        return computed(h, v);
     if (v == f->acc)
         return "O[x]";
     if (v == f->scores)
@@ -326,6 +351,19 @@ static void write_decode(Hooks *h)
 
 /* Key tiles ------------------------------------------------------------------------------------------------------- */
 
+static void write_tile_scalars(Hooks *h)
+{
+    const AttendForm *f = h->f;
+    const char *last = NULL;
+    for (int b = 0; b < f->body_count; b++)
+        for (const Inst *inst = f->bodies[b]->first; inst; inst = inst->next) {
+            if (inst->op == TILE_IF || inst->op == TILE_FOR || !inst->has_value || inst->type.axis_count || !is_held(h, inst))
+                continue;
+            say_where(h, inst, &last);
+            hold(h, inst, "", true);
+        }
+}
+
 static void write_range(Hooks *h)
 {
     CudaGen *g = h->g;
@@ -339,14 +377,7 @@ static void write_range(Hooks *h)
     close_loop(h);
     h->place = IN_TILE;
     open_function(h, "int classify(const Launch &P, const Root &root, const int (&tile)[3])");
-    const char *last = NULL;
-    for (int b = 0; b < f->body_count; b++)
-        for (const Inst *inst = f->bodies[b]->first; inst; inst = inst->next) {
-            if (inst->op == TILE_IF || inst->op == TILE_FOR || !inst->has_value || inst->type.axis_count || !is_held(h, inst))
-                continue;
-            say_where(h, inst, &last);
-            hold(h, inst, "", true);
-        }
+    write_tile_scalars(h);
     if (f->visit)
         cuda_line(g, "if (!%s)\n        return CLASS_EMPTY;\n", operand(h, f->visit->args[0]));
     if (f->full)
@@ -418,7 +449,6 @@ static void write_reduce(Hooks *h, const Inst *inst, int count, const char *pref
 {
     CudaGen *g = h->g;
     static const char *const start[] = {"0.0f", "-__int_as_float(0x7f800000)", "__int_as_float(0x7f800000)"};
-    static const char *const join[] = {"%s + %s", "fmaxf(%s, %s)", "fminf(%s, %s)"};
     static const char *const quad[] = {"quad_sum", "quad_max", "quad_min"};
     int kind = inst->reduce == REDUCE_SUM ? 0 : inst->reduce == REDUCE_MAX ? 1 : 2;
     if (!*prefix)
@@ -432,7 +462,6 @@ static void write_reduce(Hooks *h, const Inst *inst, int count, const char *pref
     close_loop(h);
     open_rows(h);
     const char *both = arena_printf(g->arena, kind == 0 ? "%s + %s" : kind == 1 ? "fmaxf(%s, %s)" : "fminf(%s, %s)", "part[2 * y]", "part[2 * y + 1]");
-    (void)join;
     if (h->f->deferred[inst->id])
         cuda_line(g, "%sv%u[y] = %s; /* of this thread: the quad's are added at the end */\n", prefix, inst->id, both);
     else
@@ -481,6 +510,40 @@ static void write_tile_inst(Hooks *h, const Inst *inst, const char **last)
         hold(h, inst, prefix, !*prefix);
 }
 
+/* Tables over the distances of a warpgroup's rows to the tile's keys (cuda_attend_table.c). */
+static void write_prepare(Hooks *h)
+{
+    CudaGen *g = h->g;
+    const AttendForm *f = h->f;
+    bool always = false;
+    for (int k = 0; k < f->table_count; k++)
+        always |= !f->tables[k].masked;
+    cuda_line(g, "template <bool MASKED>\n");
+    h->place = IN_TABLE;
+    open_function(h, "bool prepare(const Launch &P, const Root &root, const int (&tile)[3], int row, float *table)");
+    if (f->table_count) {
+        cuda_line(g, "if (%s)\n        return false;\n", always ? "false" : "!MASKED");
+        write_tile_scalars(h);
+        cuda_line(g, "#pragma unroll\n");
+        cuda_line(g, "for (int t = threadIdx.x & 127; t < %d; t += 128) {\n", 64 + f->keys - 1);
+        g->indent += 4;
+        cuda_line(g, "const int distance = t - %d, r = row + max(distance, 0), c = max(-distance, 0);\n", f->keys - 1);
+        h->column = "c";
+        for (int k = 0; k < f->table_count; k++) {
+            const AttendTable *table = &f->tables[k];
+            cuda_line(g, "if (%s) {\n", table->masked ? "MASKED" : "true");
+            g->indent += 4;
+            const char *text = table->expr ? cuda_scalar(g, table->inst, table->expr, operands(h)) : cuda_load(g, table->inst, operands(h));
+            cuda_line(g, "table[%d + t] = %s;\n", k * (64 + f->keys), text);
+            g->indent -= 4;
+            cuda_line(g, "}\n");
+        }
+        close_loop(h);
+    }
+    cuda_line(g, "return %s;\n", always ? "true" : "MASKED");
+    close_loop(h);
+}
+
 static void write_score(Hooks *h)
 {
     CudaGen *g = h->g;
@@ -488,7 +551,7 @@ static void write_score(Hooks *h)
     h->place = IN_TILE;
     cuda_line(g, "template <bool MASKED>\n");
     open_function(h, arena_printf(g->arena,
-                                  "void score(const Launch &P, const Root &root, const int (&tile)[3], int row, int column, float (&S)[%d], "
+                                  "void score(const Launch &P, const Root &root, const int (&tile)[3], int row, int column, const float *table, float (&S)[%d], "
                                   "Rows &rows, Carry &carry)",
                                   f->keys / 2));
     const char *last = NULL;
@@ -618,6 +681,12 @@ static void write_finish(Hooks *h)
 void attend_hooks(CudaGen *g, const AttendForm *form)
 {
     Hooks hooks = {.g = g, .f = form, .column = "0"}, *h = &hooks;
+    for (int k = 0; k < form->table_count; k++) {
+        h->reads[k] = ARENA_NEW(g->arena, Inst);
+        *h->reads[k] = *form->tables[k].inst;
+        if (form->tables[k].expr)
+            h->reads[k]->type.elem = elem_of_class((ExprType)form->tables[k].expr->type);
+    }
     write_structs(h);
     write_decode(h);
     write_root(h);
@@ -625,6 +694,7 @@ void attend_hooks(CudaGen *g, const AttendForm *form)
     for (int which = 0; which < 3; which++)
         write_load(h, which);
     write_valid_keys(h);
+    write_prepare(h);
     write_score(h);
     write_rescale(h);
     write_finish(h);
