@@ -29,6 +29,7 @@ typedef struct Writer {
     size_t mask;
     bool fast;            /* approximations are welcome */
     bool low;             /* 16-bit storage: exp is the hardware's everywhere */
+    bool coarse;          /* bf16 */
 } Writer;
 
 /* Texts ------------------------------------------------------------------------------------------------------------ */
@@ -83,11 +84,11 @@ const char *cuda_type(const CudaGen *g, const Inst *value)
     return cuda_narrow(g, value) ? "int" : "long long";
 }
 
-static bool stores_16_bits(const Program *program)
+static bool stores_as(const Program *program, ElemType elem)
 {
     for (int t = 0; t < program->tensor_count; t++)
         if (program->tensors[t].role == ROLE_Q)
-            return program->tensors[t].elem == ELEM_TYPE_BF16 || program->tensors[t].elem == ELEM_TYPE_F16;
+            return program->tensors[t].elem == elem;
     return false;
 }
 
@@ -291,7 +292,7 @@ static const char *float_call(const Writer *w, ExprOp op)
     case EXPR_SIN: return "sinf";
     case EXPR_COS: return "cosf";
     case EXPR_TANH: return w->low ? "attune_tanh" : "tanhf";
-    case EXPR_SIGMOID: return w->low ? "attune_sigmoid" : "attune_sigmoid_exact";
+    case EXPR_SIGMOID: return !w->low ? "attune_sigmoid_exact" : w->fast && w->coarse ? "attune_sigmoid_coarse" : "attune_sigmoid";
     case EXPR_ERF: return "erff";
     case EXPR_ABS: return "fabsf";
     case EXPR_SIGN: return "attune_sign";
@@ -494,7 +495,8 @@ const char *cuda_scalar(CudaGen *g, const Inst *inst, const Expr *e, CudaOperand
     while (w.mask < 2 * count)
         w.mask = w.mask * 2 + 1;
     w.table = ARENA_ARRAY(g->arena, Node, w.mask + 1);
-    w.low = stores_16_bits(g->program);
+    w.coarse = stores_as(g->program, ELEM_TYPE_BF16);
+    w.low = w.coarse || stores_as(g->program, ELEM_TYPE_F16);
     expr_walk(g->arena, e, enter, &w);
     int axes = __builtin_popcount(node_of(&w, e)->axes);
     w.fast = w.low && axes >= 2;
