@@ -30,6 +30,9 @@ enum {
     SLOTS_PER_TENSOR = 1 + SPEC_MAX_DIMS,
     SLOT_COUNT_MAX = SLOT_TENSORS + PROGRAM_MAX_TENSORS * SLOTS_PER_TENSOR
 };
+/* Every size (M, N, ...) of a launch on CUDA is at most this, `offset` between minus that and that: launches check it.
+ * Positions (row + offset) and their differences then fit 32 bits. */
+#define CUDA_SIZE_MAX ((int64_t)1 << 29)
 static inline int slot_of_size(VarId size) { return SLOT_SIZES + (int)size - VAR_SIZE_B; }
 static inline int slot_of_tensor(int tensor) { return SLOT_TENSORS + tensor * SLOTS_PER_TENSOR; }
 

@@ -240,6 +240,18 @@ typedef struct CudaLaunch {
     CudaHandle stream;
 } CudaLaunch;
 
+/* Kernels compute positions in 32 bits. */
+static AttuneStatus check_sizes(const Ready *r, AttuneError **error)
+{
+    for (VarId size = VAR_SIZE_B; size <= VAR_OFFSET; size++) {
+        int64_t value = r->slots[slot_of_size(size)];
+        if (value > CUDA_SIZE_MAX || value < -CUDA_SIZE_MAX)
+            return error_set(error, ATTUNE_ERROR_ARGUMENT, "a size or the offset of the launch is %lld: on CUDA they are at most 2^29",
+                             (long long)value);
+    }
+    return ATTUNE_OK;
+}
+
 static AttuneStatus start_phases(const CudaLaunch *l, const CudaTensorMap *maps, AttuneError **error)
 {
     const Shape *shape = &l->kernel->description->shape;
@@ -330,7 +342,9 @@ static AttuneStatus launch(const CudaLaunch *l, AttuneError **error)
     Ready *r = l->r;
     bool ragged = r->slots[SLOT_CU_Q] != 0, copy = ragged && !(l->plan && l->plan->lengths);
     int capture = 0;
-    AttuneStatus status = device_check(l->device, cuda->StreamIsCapturing(l->stream, &capture), "looking at the stream", error);
+    AttuneStatus status = check_sizes(r, error);
+    if (status == ATTUNE_OK)
+        status = device_check(l->device, cuda->StreamIsCapturing(l->stream, &capture), "looking at the stream", error);
     if (status != ATTUNE_OK)
         return status;
     bool counters = wants_counters(&l->kernel->description->shape);

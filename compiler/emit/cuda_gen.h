@@ -10,10 +10,6 @@
 
 #include "compiler/target.h"
 
-/* Every size (M, N, ...) of a launch is at most this, `offset` between minus that and that; launches check it. Positions
- * (row + offset) and their differences then fit 32 bits. */
-#define CUDA_SIZE_MAX ((int64_t)1 << 29)
-
 typedef struct IntRange { int64_t lo, hi; } IntRange; /* INT64_MIN, INT64_MAX: not known */
 
 typedef struct CudaGen {
