@@ -40,6 +40,7 @@ struct Step {
 
 struct PlainValue {
     PlainKind kind;
+    const Inst *inst;          /* the value; NULL: a slice */
     Step *step;                /* that makes it */
     bool buffered;             /* lies in shared memory */
     bool product;              /* operand of a matrix product on tensor cores: rows and columns are padded to 16 */
@@ -48,6 +49,7 @@ struct PlainValue {
     int rows, columns, pitch;  /* of the matrix that the last axis and all others make, padded; in elements */
     int size, offset;          /* bytes of an element, in shared memory */
     int first, last;           /* steps between which it is alive */
+    bool taken;                /* another value lies in the same place from the last step on */
 };
 
 typedef struct PlainPlan {
@@ -55,6 +57,7 @@ typedef struct PlainPlan {
     PlainValue *values;        /* by instruction id */
     bool *stored;              /* by tensor: this phase writes it */
     uint32_t *uses;            /* by instruction id */
+    bool products;             /* some contraction goes to tensor cores */
     Step *steps;
     int bytes;                 /* of shared memory */
 } PlainPlan;

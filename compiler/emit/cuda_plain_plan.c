@@ -321,6 +321,7 @@ static void note_made(Lifetimes *l, const Inst *inst)
     if (!inst->has_value || value->kind != PLAIN_TILE)
         return;
     value->step = l->step;
+    value->inst = inst;
     value->first = value->last = l->step->order;
     value->buffered |= l->step->kind != STEP_GROUP || inst->op == TILE_REDUCE;
     l->buffers[l->count++] = value;
@@ -367,8 +368,9 @@ static void live_steps(Lifetimes *l, Step *step)
 /* Memory -------------------------------------------------------------------------------------------------------- */
 
 /* Pitches keep the rows of a matrix in different banks, for the fragments of tensor cores and for vectors of four. */
-static void shape_buffer(const CudaGen *g, const Inst *inst, PlainValue *value)
+static void shape_buffer(const PlainPlan *plan, const Inst *inst, PlainValue *value)
 {
+    const CudaGen *g = plan->g;
     const TileType *type = &inst->type;
     int64_t columns = type->axis_count ? plain_extent(g, type->axis[type->axis_count - 1]) : 1;
     int64_t rows = plain_count(g, type) / columns;
@@ -379,7 +381,7 @@ static void shape_buffer(const CudaGen *g, const Inst *inst, PlainValue *value)
     if (value->product)
         value->pitch += 8;
     else if (type->axis_count > 1 && value->size == 4)
-        value->pitch = up(columns, 8) + (value->vector ? 4 : 8);
+        value->pitch = up(columns, 8) + (plan->products ? 8 : 4);
     else if (type->axis_count > 1)
         value->pitch = up(columns, 8) + 8;
 }
@@ -388,7 +390,7 @@ static void shape_all(const PlainPlan *plan, const Block *block)
 {
     for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
         if (inst->has_value && plan->values[inst->id].kind == PLAIN_TILE)
-            shape_buffer(plan->g, inst, &plan->values[inst->id]);
+            shape_buffer(plan, inst, &plan->values[inst->id]);
         shape_all(plan, inst->body);
         shape_all(plan, inst->orelse);
     }
@@ -405,7 +407,7 @@ static void mark_operands(PlainPlan *plan, const Block *block)
             if (!plain_is_product(inst))
                 continue;
             bool partial = plain_extent(plan->g, inst->axis) % 16 != 0;
-            value->product = true;
+            value->product = plan->products = true;
             value->zero_rows |= partial && type->axis[0] == inst->axis;
             value->zero_columns |= partial && type->axis[1] == inst->axis;
         }
@@ -505,6 +507,30 @@ static int bytes_of(const PlainValue *value)
     return up((int64_t)value->rows * value->pitch * value->size, ALIGNMENT);
 }
 
+/* A tile that is read for the last time where this one is made, element by element, gives it its place. */
+static bool place_over(const Lifetimes *l, int index)
+{
+    PlainValue *value = l->buffers[index];
+    const Step *step = value->step;
+    if (step->kind != STEP_GROUP || !value->inst || !plain_same_axes(&value->inst->type, &step->axes))
+        return false;
+    for (int k = 0; k < index; k++) {
+        PlainValue *old = l->buffers[k];
+        if (!old->buffered || old->last != value->first || old->step == step || old->taken || !old->inst || old->rows != value->rows ||
+            old->pitch != value->pitch || old->size != value->size || !plain_same_axes(&old->inst->type, &step->axes))
+            continue;
+        bool written = false;
+        for (int m = 0; m < step->member_count; m++)
+            written |= step->members[m]->target == old->inst;
+        if (written)
+            continue;
+        old->taken = true;
+        value->offset = old->offset;
+        return true;
+    }
+    return false;
+}
+
 /* The lowest place that no living buffer has. */
 static bool place(const Lifetimes *l, int index)
 {
@@ -512,6 +538,8 @@ static bool place(const Lifetimes *l, int index)
     int64_t bytes = (int64_t)value->rows * value->pitch * value->size;
     if (bytes > 1 << 24)
         return false;
+    if (place_over(l, index))
+        return true;
     value->offset = 0;
     for (bool moved = true; moved;) {
         moved = false;
