@@ -1,4 +1,5 @@
 /* What a case's tensors hold: random values that make sense for what the Spec does with them. */
+#include <math.h>
 #include <string.h>
 
 #include "case_data.h"
@@ -166,6 +167,18 @@ static bool by_token(DimKind kind)
     return kind == DIM_T || kind == DIM_I || kind == DIM_J;
 }
 
+/* As numbers of few bits: their products sum without rounding in f32, in any order, so that large scores are the same
+ * on every machine. */
+static void fill_coarse(const CaseTensor *tensor, Random *random, double size, double step)
+{
+    int64_t index[SPEC_MAX_DIMS] = {0};
+    if (case_tensor_empty(tensor))
+        return;
+    do
+        case_store(tensor, index, step * nearbyint(size * random_normal(random) / step));
+    while (case_next(tensor, index));
+}
+
 static void fill_normal(const CaseTensor *tensor, Random *random, double size)
 {
     int64_t index[SPEC_MAX_DIMS] = {0};
@@ -325,8 +338,13 @@ bool case_fill(CaseData *data)
         !make_rows(data, &data->v, shape->G, total_k, shape->E, false, &random) ||
         !make_rows(data, &data->o, shape->H, total_q, shape->E, false, &random))
         return false;
-    fill_normal(&data->q, &random, shape->q_size > 0 ? shape->q_size : 1);
-    fill_normal(&data->k, &random, 1);
+    if (shape->q_size > 1) {
+        fill_coarse(&data->q, &random, shape->q_size, exp2(floor(log2(shape->q_size)) - 2));
+        fill_coarse(&data->k, &random, 1, 0.25);
+    } else {
+        fill_normal(&data->q, &random, shape->q_size > 0 ? shape->q_size : 1);
+        fill_normal(&data->k, &random, 1);
+    }
     fill_normal(&data->v, &random, 1);
     guarded_protect(&data->q.memory);
     guarded_protect(&data->k.memory);

@@ -69,6 +69,7 @@ typedef struct Board {
     atomic_int next;
     atomic_long cases, elements, skipped, failures, kernels;
     volatile int at[JOBS];         /* kernel at hand */
+    atomic_long close;             /* cases that took more than 3/4 of a limit */
     char later[4000];              /* kernels that are not compiled yet */
 } Board;
 static Board *board;
@@ -82,10 +83,15 @@ static void run_shape(const Spec *spec, const char *path, const CaseShape *given
     board->cases++;
     board->elements += verdict.compared;
     board->skipped += verdict.skipped;
-    if (verdict.ok)
-        return;
-    board->failures++;
+    board->close += verdict.share > 0.75;
     Arena *arena = arena_create();
+    if (verdict.ok && verdict.share > 0.5 && getenv("ATTUNE_TEST_VERBOSE"))
+        printf("  %.3f of the limit: %s %s, %s\n", verdict.share, path, elem_type_name(elem), case_shape_text(arena, &shape));
+    if (verdict.ok) {
+        arena_destroy(arena);
+        return;
+    }
+    board->failures++;
     fprintf(stderr, "\n%s %s, %s:\n    %s\n", path, elem_type_name(elem), case_shape_text(arena, &shape), verdict.message);
     arena_destroy(arena);
 }
@@ -155,6 +161,7 @@ static void test_kernels(void)
         CU_ASSERT_FATAL(pids[job] >= 0);
         if (pids[job] == 0) {
             work(job);
+            fflush(NULL);
             _exit(0);
         }
     }
@@ -188,8 +195,10 @@ int main(int argc, char **argv)
     CU_basic_run_tests();
     unsigned failures = CU_get_number_of_failures();
     CU_cleanup_registry();
-    printf("%ld kernels, %ld cases, %ld elements compared, %ld skipped, %ld failures, %ld s; not compiled yet:%s\n", (long)board->kernels,
-           (long)board->cases, (long)board->elements, (long)board->skipped, (long)board->failures, (long)(time(NULL) - begin), board->later);
+    printf("%ld kernels, %ld cases, %ld elements compared, %ld skipped, %ld failures, %ld past 3/4 of a limit, %ld s; "
+           "not compiled yet:%s\n",
+           (long)board->kernels, (long)board->cases, (long)board->elements, (long)board->skipped, (long)board->failures,
+           (long)board->close, (long)(time(NULL) - begin), board->later);
     for (int n = 0; n < kernel_count; n++)
         free(kernel_paths[n]);
     return failures != 0;

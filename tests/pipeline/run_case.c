@@ -284,7 +284,8 @@ static CaseVerdict judge(const CaseTensor *tensor, ElemType elem, const char *na
     double rmse = sqrt(errors->square / count), plain_rmse = sqrt(errors->plain_square / count);
     double rmse_limit = 1.1 * plain_rmse + fmax(wide ? 8 : 0.5, few * (wide ? 32 : 4)) * u * scale + 0x1p-20;
     if (errors->max <= limit && rmse <= rmse_limit)
-        return (CaseVerdict){.ok = true, .compared = errors->count, .skipped = errors->skipped};
+        return (CaseVerdict){.ok = true, .compared = errors->count, .skipped = errors->skipped,
+                             .share = fmax(errors->max / limit, rmse / rmse_limit)};
     int64_t at = errors->worst, index[SPEC_MAX_DIMS] = {0};
     for (int d = tensor->dim_count - 1; d >= 0; d--) {
         index[d] = at % tensor->extent[d];
@@ -379,6 +380,7 @@ CaseVerdict case_compare(CaseData *data)
             return verdict;
         total.compared += verdict.compared;
         total.skipped += verdict.skipped;
+        total.share = fmax(total.share, verdict.share);
         if (!guarded_intact(&tensor->memory))
             return wrong("memory around %s was written", r < 0 ? "o" : return_kind_name((ReturnKind)r));
         Arena *arena = arena_create();
@@ -498,8 +500,9 @@ size_t case_result_bytes(const CaseData *data, const void **bytes, int which)
 static CaseVerdict run_backends(const Spec *spec, ElemType elem, const CaseShape *shape, unsigned backends, CaseData *data, Arena *arena)
 {
     CaseVerdict total = {.ok = true};
+    const char *cpu = getenv("ATTUNE_TEST_CPU");
     for (unsigned backend = CASE_INTERP; backend <= CASE_CPU; backend <<= 1) {
-        const char *name = backend == CASE_INTERP ? "interp" : "cpu";
+        const char *name = backend == CASE_INTERP ? "interp" : cpu ? cpu : "cpu";
         if (!(backends & backend) || (backend == CASE_CPU && !ATTUNE_HAVE_LLVM))
             continue;
         Diag *diag = diag_create(arena);
@@ -523,6 +526,7 @@ static CaseVerdict run_backends(const Spec *spec, ElemType elem, const CaseShape
         }
         total.compared += verdict.compared;
         total.skipped += verdict.skipped;
+        total.share = fmax(total.share, verdict.share);
     }
     return total;
 }

@@ -61,6 +61,7 @@ bool case_data_ragged(const CaseData *data);
 typedef struct CaseVerdict {
     bool ok;
     int64_t compared, skipped;
+    double share;       /* of its limit that an error takes, the largest of them */
     char message[512];  /* what went wrong first */
 } CaseVerdict;
 
@@ -76,7 +77,8 @@ CaseVerdict case_compare(CaseData *data);
 /* The bytes of o and of the returned statistics after a run, to compare runs with each other. */
 size_t case_result_bytes(const CaseData *data, const void **bytes, int which); /* which: 0 is o, 1.. returns; NULL past the end */
 
-/* Everything above for one case: compile, run on the backends, compare. */
+/* Everything above for one case: compile, run on the backends, compare. CASE_CPU is the target that the environment
+ * names in ATTUNE_TEST_CPU (one that this machine can run), or "cpu". */
 enum { CASE_INTERP = 1, CASE_CPU = 2 };
 CaseVerdict case_run(const Spec *spec, ElemType elem, const CaseShape *shape, unsigned backends);
 

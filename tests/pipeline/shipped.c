@@ -80,10 +80,13 @@ bool shipped_shape_fits(const Spec *spec, const CaseShape *shape)
     return true;
 }
 
-/* Logits of 1e4 make sense where they are only compared with one another. */
+/* Logits of 1e4 make sense where they are only compared with one another, and come without rounding from coarse q and k:
+ * a weight depends on differences that are far below their own roundings. */
 static bool large_logits_fit(const Spec *spec)
 {
-    return spec->norm.kind == NORM_SOFTMAX && !spec->feature_q.body && !strstr(spec->name, "sink");
+    const Expr *s = spec->similarity, *product = s->op == EXPR_SUM ? s->args[1] : s;
+    bool dot = s->op == EXPR_SUM && product->op == EXPR_MUL && product->args[0]->op == EXPR_ELEM && product->args[1]->op == EXPR_ELEM;
+    return dot && spec->norm.kind == NORM_SOFTMAX && !spec->feature_q.body && !strstr(spec->name, "sink");
 }
 
 CaseShape shipped_shape(const Spec *spec, const char *path, const CaseShape *given, uint64_t seed)
