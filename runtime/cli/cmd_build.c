@@ -39,6 +39,21 @@ static bool is_identifier(const char *name)
     return *name && !strchr("0123456789", *name) && name[strspn(name, letters)] == '\0';
 }
 
+/* The Program after the passes that were asked for, and CUDA text, on standard output: what comes from here is compiled
+ * again by attune_build, which has no place for dumps. */
+static int dump_passes(SpecReader *reader, const Spec *spec, const AttuneBuildOptions *build)
+{
+    Target target;
+    ElemType elem;
+    if (!build->kernel.dump || !elem_type_parse(option_value(reader->arguments, OPTION_DTYPE, "f32"), &elem))
+        return EXIT_DONE;
+    if (!target_parse(reader->diag, build->kernel.target ? build->kernel.target : "cpu", &target))
+        return EXIT_WRONG;
+    CompileOptions options = {.target = &target, .elem = elem, .D = build->kernel.d, .E = build->kernel.e ? build->kernel.e : build->kernel.d,
+                              .dump = build->kernel.dump, .dump_out = stdout, .symbol = build->symbol};
+    return compile_program(reader->arena, reader->diag, spec, &options) ? EXIT_DONE : EXIT_WRONG;
+}
+
 static int build_file(SpecReader *reader, const char *path, const Shape *shape)
 {
     const Arguments *arguments = reader->arguments;
@@ -59,6 +74,10 @@ static int build_file(SpecReader *reader, const char *path, const Shape *shape)
                    .dump = option_value(arguments, OPTION_DUMP, NULL)},
         .symbol = option_value(arguments, OPTION_SYMBOL, NULL),
     };
+    if (dump_passes(reader, checked, &options) != EXIT_DONE) {
+        attune_spec_destroy(spec);
+        return EXIT_WRONG;
+    }
     AttuneError *error = NULL;
     AttuneBuild *build = attune_build(spec, &options, &error);
     attune_spec_destroy(spec);
