@@ -54,7 +54,7 @@ static bool schedule_applies(const char *block, const char *target)
 
 static void pass_size(Compilation *c)
 {
-    SizeChoice choice = {.chunk = 0};
+    SizeChoice choice = {.chunk = target_chunk(c->options->target, &c->spec->decay)};
     c->last_attempt = !target_tiles(c->options->target, c->options->elem, c->options->D, c->options->E, c->spec->rank, c->attempt,
                                     choice.block_m, choice.block_n);
     static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};

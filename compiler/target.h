@@ -29,6 +29,8 @@ bool target_parse(Diag *diag, const char *text, Target *target);
  * further attempt. False when there is none after this one. */
 bool target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank, int attempt, int64_t block_m[SPEC_MAX_RANK],
                   int64_t block_n[SPEC_MAX_RANK]);
+/* Tokens of a chunk of the linear lowerings. */
+int64_t target_chunk(const Target *target, const SpecDecay *decay);
 /* Whether attention whose weights factorise is evaluated from a state when nothing else was asked for. */
 bool target_likes_states(const Target *target);
 /* Emits the Program. NULL with diagnostics. */

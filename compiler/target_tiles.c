@@ -61,3 +61,16 @@ bool target_likes_states(const Target *target)
 {
     return target->kind == TARGET_CPU || target->kind == TARGET_INTERP;
 }
+
+/* Products inside a chunk grow with it, the state's traffic shrinks with it. Matrix units want large tiles; a CPU has the
+ * state in its second cache. A similarity by channel is evaluated pair by pair and channel by channel, and the delta rule
+ * solves its triangle row by row: they want small chunks. */
+int64_t target_chunk(const Target *target, const SpecDecay *decay)
+{
+    bool cpu = target->kind == TARGET_CPU || target->kind == TARGET_INTERP;
+    if (decay->kind == DECAY_CHANNEL)
+        return cpu ? 8 : 16;
+    if (decay->beta)
+        return cpu ? 16 : 32;
+    return cpu ? 16 : 64;
+}

@@ -212,16 +212,17 @@ void address_open_chunks(Lower *lower, Phase *phase, const char *knob, int64_t c
         lower->program->knobs[lower->chunk].value = chunk;
 }
 
-static const Expr *chunk_local(Lower *lower, Scope *scope, const char *axis)
+/* Ordinals are known in the root: what depends on them alone is the same for all chunks. */
+static const Expr *chunk_local(Lower *lower, const char *axis)
 {
     int at = program_axis(lower->program, axis, var(lower, VAR_KNOB(lower->chunk)));
-    return value_name(lower, scope, build_index(&scope->at, at), TYPE_INT);
+    return value_name(lower, lower->root, build_index(&lower->root->at, at), TYPE_INT);
 }
 
 const Expr *address_bind_chunk_queries(Lower *lower, Scope *scope, const Expr *first)
 {
     ExprPool *pool = lower->pool;
-    const Expr *local = chunk_local(lower, scope, "i"), *position = add(lower, first, local);
+    const Expr *local = chunk_local(lower, "i"), *position = add(lower, first, local);
     TileSide *side = &lower->q;
     *side = (TileSide){.axis = program_axis(lower->program, "i", NULL), .inside_name = expr_var(pool, expr_fresh_bound(pool), TYPE_BOOL)};
     value_forget(lower);
@@ -240,7 +241,7 @@ const Expr *address_bind_chunk_queries(Lower *lower, Scope *scope, const Expr *f
 const Expr *address_bind_chunk_keys(Lower *lower, Scope *scope, const Expr *first, const char *axis)
 {
     ExprPool *pool = lower->pool;
-    const Expr *local = chunk_local(lower, scope, axis), *position = add(lower, first, local);
+    const Expr *local = chunk_local(lower, axis), *position = add(lower, first, local);
     TileSide *side = &lower->k;
     *side = (TileSide){.axis = program_axis(lower->program, axis, NULL), .inside_name = expr_var(pool, expr_fresh_bound(pool), TYPE_BOOL)};
     value_forget(lower);

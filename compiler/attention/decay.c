@@ -48,7 +48,7 @@ ChunkDecay *decay_open(State *state, Scope *chunk, const Expr *first, const Expr
     const Expr *tokens = expr_op2(pool, EXPR_MIN, knob, expr_op2(pool, EXPR_SUB, end, first));
     decay->tokens = value_name(lower, chunk, value_of(lower, chunk, tokens), TYPE_INT);
     if (!decay_by_channel(spec) && !expr_uses(spec->decay.log_step, VAR_T0)) {
-        decay->step = value_name(lower, chunk, value_of(lower, chunk, step), TYPE_FLOAT);
+        decay->step = value_name_outer(lower, chunk, value_of(lower, chunk, step), TYPE_FLOAT);
         decay->total = value_of(lower, chunk, expr_op2(pool, EXPR_MUL, decay->step, to_float(pool, decay->tokens)));
         return decay;
     }
@@ -64,9 +64,6 @@ ChunkDecay *decay_open(State *state, Scope *chunk, const Expr *first, const Expr
         decay->steps = build_map(&tokens_scope->at, expr_arg(pool, 0, TYPE_FLOAT), shape, decay_by_channel(spec) ? 3 : 2);
     }
     decay->total = build_reduce(&tokens_scope->at, REDUCE_SUM, t, decay->steps);
-    /* The ordinals go on being known in the scopes of the chunk. */
-    const Expr *local = value_name(lower, chunk, value_of(lower, tokens_scope, decay->local), TYPE_INT);
-    decay->local = local;
     lower->k = keys;
     value_forget(lower);
     return decay;

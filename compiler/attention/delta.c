@@ -7,7 +7,7 @@
  * row: w_t = e_t - sum over j < t of l_tj w_j. It does not depend on the state. */
 #include "state.h"
 
-static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name(s->lower, scope, inst, TYPE_FLOAT); }
+static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name_outer(s->lower, scope, inst, TYPE_FLOAT); }
 
 static const Expr *op2(State *s, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(s->pool, op, a, b); }
 
@@ -92,7 +92,6 @@ void delta_solve(State *state, Chunk *chunk)
     const Expr *row = address_bind_chunk_keys(lower, rows, chunk->first, "j2");
     int row_axis = lower->k.axis;
     Inst *l = below_diagonal(state, chunk, rows, row);
-    row = value_name(lower, scope, value_of(lower, rows, row), TYPE_INT);
 
     Scope *columns = scope_open(lower, scope, scope->at.block, NULL);
     const Expr *column = address_bind_chunk_keys(lower, columns, chunk->first, "j3");
@@ -117,7 +116,6 @@ void delta_solve(State *state, Chunk *chunk)
         const Expr *one = scale ? scale : expr_float(pool, 1);
         right_sum = value_of(lower, columns, op2(state, EXPR_MUL, beta, op2(state, EXPR_SUB, one, named(state, columns, erased_sum))));
     }
-    column = value_name(lower, scope, value_of(lower, columns, column), TYPE_INT);
 
     lower->k = keys;
     value_forget(lower);

@@ -72,6 +72,8 @@ Inst *value_rounded(Lower *lower, Scope *scope, const Expr *e, ElemType elem);
 int value_bind_axis(Lower *lower, VarId bound, const char *name, int64_t extent);
 /* A fresh variable bound to an instruction. */
 const Expr *value_name(Lower *lower, Scope *scope, Inst *inst, ExprType type);
+/* The same in the outermost scope that knows the instruction, so that what depends on it alone is computed there. */
+const Expr *value_name_outer(Lower *lower, Scope *scope, Inst *inst, ExprType type);
 /* Element (b, h, row, channel) of a Program tensor as a leaf. */
 const Expr *value_element(Lower *lower, int tensor, const Expr *head, const Expr *row, const Expr *channel);
 
@@ -83,8 +85,7 @@ void address_open(Lower *lower, Phase *phase, bool queries, int heads);
 void address_open_rows(Lower *lower, Phase *phase, int heads);
 /* Tile axes and boxes of both sides; part of address_open. */
 void address_declare(Lower *lower);
-/* Opens a phase over (b, head) that goes through the positions in chunks of `chunk`, unless the schedule wants others.
- * The queries and the keys that stand at the positions from `first` on: rows, VAR_I0 or VAR_J0, along axis "i" or the
+/* Opens a phase over (b, head) that goes through the positions in chunks, whose size is a knob (0: not chosen yet). The queries and the keys that stand at the positions from `first` on: rows, VAR_I0 or VAR_J0, along axis "i" or the
  * named one. Give the rows' ordinal in the chunk. */
 void address_open_chunks(Lower *lower, Phase *phase, const char *knob, int64_t chunk);
 const Expr *address_bind_chunk_queries(Lower *lower, Scope *scope, const Expr *first);

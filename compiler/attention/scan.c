@@ -9,13 +9,9 @@
  * rule v is replaced by what the rule writes (delta.c). */
 #include "state.h"
 
-/* Chunks: products inside grow with the chunk, the state's traffic shrinks with it. A similarity by channel is
- * evaluated pair by pair and channel by channel, and the delta rule token by token: they want small ones. */
-enum { CHUNK = 64, CHUNK_BY_CHANNEL = 16, CHUNK_DELTA = 32 };
-
 static const Expr *arg(State *s, int k) { return expr_arg(s->pool, k, TYPE_FLOAT); }
 
-static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name(s->lower, scope, inst, TYPE_FLOAT); }
+static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name_outer(s->lower, scope, inst, TYPE_FLOAT); }
 
 static const Expr *times(State *s, const Expr *a, const Expr *b)
 {
@@ -184,9 +180,7 @@ static void scan_chunk(State *state, Scope *scope, const Expr *first, const Expr
 void scan_lower(Lower *lower, const Factor *factor, bool recurrent)
 {
     ExprPool *pool = lower->pool;
-    const Spec *spec = lower->spec;
-    int64_t chunk = decay_by_channel(spec) ? CHUNK_BY_CHANNEL : spec->decay.beta ? CHUNK_DELTA : CHUNK;
-    address_open_chunks(lower, lower_phase(lower, recurrent ? "recur" : "scan"), recurrent ? "step" : "chunk", recurrent ? 1 : chunk);
+    address_open_chunks(lower, lower_phase(lower, recurrent ? "recur" : "scan"), recurrent ? "step" : "chunk", recurrent);
     Scope *root = lower->root;
     State state = state_create(lower, factor);
     state_begin(&state, root);

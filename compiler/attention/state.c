@@ -77,27 +77,32 @@ static void part_indices(State *state, Scope *scope, Part part, Inst *indices[4]
     indices[3] = value_of(lower, scope, part == PART_S ? state->ec : expr_int(state->pool, part == PART_Z ? lower->Ev : 0));
 }
 
-static Inst *first_value(State *state, Scope *scope, Part part)
+void state_begin(State *state, Scope *scope)
 {
     Lower *lower = state->lower;
     ExprPool *pool = state->pool;
-    if (lower->tensor_state[STATE_IN] < 0)
-        return value_of(lower, scope, expr_float(pool, 0));
-    const Expr *in = expr_op2(pool, EXPR_MOD, expr_var(pool, VAR_STATE, TYPE_INT), expr_int(pool, 2));
-    Inst *given = value_of(lower, scope, expr_op2(pool, EXPR_EQ, in, expr_int(pool, 1))), *indices[4];
-    part_indices(state, scope, part, indices);
-    return build_load(&scope->at, lower->tensor_state[STATE_IN], indices, 4, given);
-}
-
-void state_begin(State *state, Scope *scope)
-{
     int axes[] = {state->d, state->e};
     scope->at.label = "state";
-    state->s = build_var(&scope->at, ELEM_TYPE_F32, axes, 2, first_value(state, scope, PART_S));
+    Inst *zero = value_of(lower, scope, expr_float(pool, 0));
+    state->s = build_var(&scope->at, ELEM_TYPE_F32, axes, 2, zero);
     if (state->wants_sum)
-        state->z = build_var(&scope->at, ELEM_TYPE_F32, axes, 1, first_value(state, scope, PART_Z));
-    if (keeps_count(state->lower->spec, state->factor))
-        state->count = build_var(&scope->at, ELEM_TYPE_F32, NULL, 0, first_value(state, scope, PART_COUNT));
+        state->z = build_var(&scope->at, ELEM_TYPE_F32, axes, 1, zero);
+    if (keeps_count(lower->spec, state->factor))
+        state->count = build_var(&scope->at, ELEM_TYPE_F32, NULL, 0, zero);
+    if (lower->tensor_state[STATE_IN] < 0)
+        return;
+    const Expr *in = expr_op2(pool, EXPR_MOD, expr_var(pool, VAR_STATE, TYPE_INT), expr_int(pool, 2));
+    Inst *vars[] = {state->s, state->z, state->count}, *indices[4];
+    Inst *given = build_if(&scope->at, value_of(lower, scope, expr_op2(pool, EXPR_EQ, in, expr_int(pool, 1))), false);
+    scope->at.before = given;
+    Scope *inner = scope_open(lower, scope, given->body, NULL);
+    for (Part part = PART_S; part <= PART_COUNT; part++) {
+        if (!vars[part])
+            continue;
+        part_indices(state, scope, part, indices);
+        build_set(&inner->at, vars[part], build_load(&inner->at, lower->tensor_state[STATE_IN], indices, 4, NULL));
+    }
+    scope->at.before = NULL;
 }
 
 void state_end(State *state, Scope *scope)
@@ -108,13 +113,17 @@ void state_end(State *state, Scope *scope)
         return;
     Inst *parts[] = {state->s, state->z, state->count}, *indices[4];
     scope->at.label = "state";
-    Inst *asked = value_of(lower, scope, expr_op2(pool, EXPR_LE, expr_int(pool, 2), expr_var(pool, VAR_STATE, TYPE_INT)));
+    const Expr *out = expr_op2(pool, EXPR_LE, expr_int(pool, 2), expr_var(pool, VAR_STATE, TYPE_INT));
+    Inst *asked = build_if(&scope->at, value_of(lower, scope, out), false);
+    scope->at.before = asked;
+    Scope *inner = scope_open(lower, scope, asked->body, NULL);
     for (Part part = PART_S; part <= PART_COUNT; part++) {
         if (!parts[part])
             continue;
         part_indices(state, scope, part, indices);
-        build_store(&scope->at, lower->tensor_state[STATE_OUT], indices, 4, parts[part], asked);
+        build_store(&inner->at, lower->tensor_state[STATE_OUT], indices, 4, parts[part], NULL);
     }
+    scope->at.before = NULL;
 }
 
 Inst *state_key(State *state, Scope *scope)

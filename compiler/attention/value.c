@@ -345,6 +345,14 @@ const Expr *value_name(Lower *lower, Scope *scope, Inst *inst, ExprType type)
     return var;
 }
 
+const Expr *value_name_outer(Lower *lower, Scope *scope, Inst *inst, ExprType type)
+{
+    for (Scope *outer = scope->outer; outer; outer = outer->outer)
+        if (outer->at.block == inst->parent)
+            scope = outer;
+    return value_name(lower, scope, inst, type);
+}
+
 /* Sums --------------------------------------------------------------------------------------------------------- */
 
 static Inst *lower_reduction(Lower *lower, Scope *scope, const Expr *e)

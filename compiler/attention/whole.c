@@ -10,7 +10,7 @@ typedef struct Whole {
     int s, z, count;           /* workspaces, or -1 */
 } Whole;
 
-static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name(s->lower, scope, inst, TYPE_FLOAT); }
+static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name_outer(s->lower, scope, inst, TYPE_FLOAT); }
 
 static const Expr *arg(State *s, int k) { return expr_arg(s->pool, k, TYPE_FLOAT); }
 

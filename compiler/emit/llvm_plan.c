@@ -236,6 +236,21 @@ int plan_lane_of_type(Gen *g, const TileType *type)
     return best;
 }
 
+/* The lanes of a product that reads the tile as vectors, -1: none does. */
+static int lane_of_product(Gen *g, const Inst *inst)
+{
+    for (int k = 0; k < g->inst_count; k++) {
+        const Inst *user = g->order[k];
+        if (user->op != TILE_CONTRACT || (user->args[0] != inst && user->args[1] != inst))
+            continue;
+        TileType out = plan_space(user);
+        int lane = plan_lane_of_type(g, &out);
+        if (lane >= 0 && inst_has_axis(inst, lane))
+            return lane;
+    }
+    return -1;
+}
+
 static int choose_lane(Gen *g, const Inst *inst)
 {
     TileType space = plan_space(inst);
@@ -246,7 +261,9 @@ static int choose_lane(Gen *g, const Inst *inst)
     if (g->lane_axis >= 0 && type_has_axis(&space, g->lane_axis))
         return g->lane_axis;
     if (inst->op == TILE_LOAD) {
-        int unit = plan_unit_axis(g, inst);
+        int unit = plan_unit_axis(g, inst), lane = lane_of_product(g, inst);
+        if (lane >= 0)
+            return lane;
         if (unit >= 0)
             return unit;
     }

@@ -37,7 +37,7 @@ void schedule_size(Program *program, Diag *diag, const SizeChoice *choice)
             else if (strncmp(knob->name, "block_n", 7) == 0 && strcmp(knob->name + 7, suffix[a]) == 0)
                 knob->value = choice->block_n[a];
         }
-        if (strcmp(knob->name, "chunk") == 0 && choice->chunk)
+        if (strcmp(knob->name, "chunk") == 0)
             knob->value = choice->chunk;
         if (knob->value < 1 || knob->value > 4096)
             diag_error(diag, SPAN_NONE, "schedule-value", "schedule: %s = %lld must be between 1 and 4096", knob->name, (long long)knob->value);
