@@ -1,7 +1,7 @@
 /* The door of the CUDA back end: a Program -> one CUDA C++ text -> NVRTC -> a Kernel with a cubin.
  *
- * Every phase is offered to cuda_attend, the fast path for attention on Hopper; cuda_plain takes the rest. The text
- * stands alone: launch structs, the prelude's helpers, the phases; no headers. */
+ * Every phase is offered to cuda_attend, the fast path for attention on Hopper; cuda_plain takes the rest.
+ * The text stands alone: launch structs, the prelude's helpers, the phases; no headers. */
 #include "cuda.h"
 
 #include <stdio.h>
@@ -31,12 +31,14 @@ static void name_entry(const Program *program, const Phase *phase, char *entry, 
     snprintf(entry, size, "%.47s_%.47s", program->name, phase->name); /* as kernel_describe */
 }
 
-bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, bool plain_only, CudaText *out)
+bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, bool plain_only,
+                  CudaText *out)
 {
     bool attends = false, plain = false;
     *out = (CudaText){.text = NULL};
     CudaGen *g = ARENA_NEW(arena, CudaGen);
-    *g = (CudaGen){.arena = arena, .diag = diag, .target = target, .program = program, .text = {.arena = arena}};
+    *g = (CudaGen){
+        .arena = arena, .diag = diag, .target = target, .program = program, .text = {.arena = arena}};
     cuda_ranges(g);
     for (int p = 0; p < program->phase_count; p++) {
         g->phase = &program->phases[p];
@@ -82,14 +84,16 @@ bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program,
 static void warn_slow(Diag *diag, const Program *program, const CudaText *emission, const NvrtcReport *report)
 {
     if (report->wgmma_serialized)
-        diag_warn(diag, SPAN_NONE, "slow-code", "%s: the tensor cores wait after every product (wgmma is serialised)",
-                  program->name);
+        diag_warn(diag, SPAN_NONE, "slow-code",
+                  "%s: the tensor cores wait after every product (wgmma is serialised)", program->name);
     for (int p = 0; p < program->phase_count; p++)
         for (int e = 0; emission->attends[p] && e < report->entry_count; e++) {
             const NvrtcEntry *entry = &report->entries[e];
-            if (!strcmp(entry->name, emission->phases[p].entry) && entry->spill_stores + entry->spill_loads > 0)
-                diag_warn(diag, SPAN_NONE, "slow-code", "%s does not fit the registers: %d bytes a thread go through memory",
-                          entry->name, entry->spill_stores + entry->spill_loads);
+            if (!strcmp(entry->name, emission->phases[p].entry) &&
+                entry->spill_stores + entry->spill_loads > 0)
+                diag_warn(diag, SPAN_NONE, "slow-code",
+                          "%s does not fit the registers: %d bytes a thread go through memory", entry->name,
+                          entry->spill_stores + entry->spill_loads);
         }
 }
 
@@ -99,8 +103,8 @@ Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *progr
     if (!cuda_program(target, arena, diag, program, false, emission))
         return NULL;
     NvrtcResult result;
-    if (nvrtc_compile(arena, diag, emission->text, arena_printf(arena, "%s.cu", program->name), target->arch, NULL, &result) !=
-        NVRTC_DONE)
+    if (nvrtc_compile(arena, diag, emission->text, arena_printf(arena, "%s.cu", program->name), target->arch,
+                      NULL, &result) != NVRTC_DONE)
         return NULL;
     warn_slow(diag, program, emission, &result.report);
     Kernel *kernel = calloc(1, sizeof *kernel);

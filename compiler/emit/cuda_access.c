@@ -8,7 +8,8 @@ static const char *stored_type(ElemType elem)
     case ELEM_TYPE_I32: return "int";
     case ELEM_TYPE_I64: return "long long";
     case ELEM_TYPE_F32: return "float";
-    case ELEM_TYPE_BF16: case ELEM_TYPE_F16: break;
+    case ELEM_TYPE_BF16:
+    case ELEM_TYPE_F16: break;
     }
     return "unsigned short";
 }
@@ -29,7 +30,8 @@ const char *cuda_load(CudaGen *g, const Inst *load, CudaOperands operands)
     const char *at = cuda_address(g, load, operands), *value = NULL, *zero = "0";
     switch (g->program->tensors[load->tensor].elem) {
     case ELEM_TYPE_BOOL: value = arena_printf(g->arena, "*%s != 0", at), zero = "false"; break;
-    case ELEM_TYPE_I32: case ELEM_TYPE_I64: value = arena_printf(g->arena, "*%s", at); break;
+    case ELEM_TYPE_I32:
+    case ELEM_TYPE_I64: value = arena_printf(g->arena, "*%s", at); break;
     case ELEM_TYPE_F32: value = arena_printf(g->arena, "*%s", at), zero = "0.0f"; break;
     case ELEM_TYPE_BF16: value = arena_printf(g->arena, "attune_of_bf16(*%s)", at), zero = "0.0f"; break;
     case ELEM_TYPE_F16: value = arena_printf(g->arena, "attune_of_f16(*%s)", at), zero = "0.0f"; break;
@@ -43,9 +45,10 @@ void cuda_store(CudaGen *g, const Inst *store, CudaOperands operands, const char
 {
     const char *at = cuda_address(g, store, operands);
     ElemType elem = g->program->tensors[store->tensor].elem;
-    const char *stored = elem == ELEM_TYPE_BF16  ? arena_printf(g->arena, "attune_to_bf16(%s)", value)
-                         : elem == ELEM_TYPE_F16 ? arena_printf(g->arena, "attune_to_f16(%s)", value)
-                                                 : arena_printf(g->arena, "(%s)(%s)", stored_type(elem), value);
+    const char *stored = elem == ELEM_TYPE_BF16 ? arena_printf(g->arena, "attune_to_bf16(%s)", value)
+                         : elem == ELEM_TYPE_F16
+                             ? arena_printf(g->arena, "attune_to_f16(%s)", value)
+                             : arena_printf(g->arena, "(%s)(%s)", stored_type(elem), value);
     if (store->guard)
         cuda_line(g, "if (%s) *%s = %s;\n", operands.text(operands.user, store->guard), at, stored);
     else

@@ -1,11 +1,13 @@
 /* Expressions as CUDA C++: the value of one element.
  *
- * A node that is used once is written where it is used; one that is used several times, or whose text has grown long,
- * becomes a constant. Nothing has side effects, so both arms of a select may be computed. Floats are f32 and every
- * operation is an intrinsic of its own: a sum takes a product in one rounding because the expression says so, never
- * because of what surrounds it, so that a value is the same wherever it is computed again.
+ * A node that is used once is written where it is used; one that is used several times, or whose text has
+ * grown long, becomes a constant. Nothing has side effects, so both arms of a select may be computed. Floats
+ * are f32 and every operation is an intrinsic of its own: a sum takes a product in one rounding because the
+ * expression says so, never because of what surrounds it, so that a value is the same wherever it is computed
+ * again.
  *
- * In programs whose q, k, v have 16 bits, values over two or more axes use the fast approximations of the hardware. */
+ * In programs whose q, k, v have 16 bits, values over two or more axes use the fast approximations of the
+ * hardware. */
 #include "cuda_range.h"
 
 #include <math.h>
@@ -16,8 +18,8 @@ enum { TEXT_LIMIT = 160 }; /* of one expression, before it gets a name */
 
 typedef struct Node {
     const Expr *e;
-    const char *text;     /* once it was asked for */
-    uint32_t uses, axes;  /* axes: bits */
+    const char *text;    /* once it was asked for */
+    uint32_t uses, axes; /* axes: bits */
 } Node;
 
 typedef struct Writer {
@@ -25,14 +27,14 @@ typedef struct Writer {
     const Inst *inst;
     CudaOperands operands;
     ExprRanges ranges;
-    Node *table;          /* open addressing, sized for the whole expression */
+    Node *table; /* open addressing, sized for the whole expression */
     size_t mask;
-    bool fast;            /* approximations are welcome */
-    bool low;             /* 16-bit storage: exp is the hardware's everywhere */
-    bool coarse;          /* bf16 */
+    bool fast;   /* approximations are welcome */
+    bool low;    /* 16-bit storage: exp is the hardware's everywhere */
+    bool coarse; /* bf16 */
 } Writer;
 
-/* Texts ------------------------------------------------------------------------------------------------------------ */
+/* Texts -------------------------------------------------------------------------------------------------- */
 
 static const char *int_literal(CudaGen *g, int64_t value)
 {
@@ -92,7 +94,7 @@ static bool stores_as(const Program *program, ElemType elem)
     return false;
 }
 
-/* Nodes ------------------------------------------------------------------------------------------------------------ */
+/* Nodes -------------------------------------------------------------------------------------------------- */
 
 static Node *node_of(const Writer *w, const Expr *e)
 {
@@ -125,7 +127,10 @@ static bool narrow(Writer *w, const Expr *e)
 
 static const char *type_of(Writer *w, const Expr *e)
 {
-    return e->type == TYPE_BOOL ? "bool" : e->type == TYPE_FLOAT ? "float" : narrow(w, e) ? "int" : "long long";
+    return e->type == TYPE_BOOL    ? "bool"
+           : e->type == TYPE_FLOAT ? "float"
+           : narrow(w, e)          ? "int"
+                                   : "long long";
 }
 
 static const char *name_value(CudaGen *g, const char *type, const char *text)
@@ -139,11 +144,12 @@ static const char *write(Writer *w, const Expr *e);
 
 #define PRINT(...) arena_printf(w->g->arena, __VA_ARGS__)
 
-/* Ints --------------------------------------------------------------------------------------------------------------- */
+/* Ints --------------------------------------------------------------------------------------------------- */
 
 static int shift_of(IntRange b)
 {
-    return b.lo == b.hi && b.lo > 0 && (b.lo & (b.lo - 1)) == 0 ? __builtin_ctzll((unsigned long long)b.lo) : -1;
+    return b.lo == b.hi && b.lo > 0 && (b.lo & (b.lo - 1)) == 0 ? __builtin_ctzll((unsigned long long)b.lo)
+                                                                : -1;
 }
 
 /* Floor division and its remainder; by zero 0. */
@@ -156,13 +162,17 @@ static const char *write_division(Writer *w, const Expr *e)
     if (shift >= 0 && divide)
         return PRINT("%s(%s >> %d)", narrow(w, e) && !narrow(w, e->args[0]) ? "(int)" : "", a, shift);
     if (shift >= 0)
-        return PRINT("%s(%s & %s)", narrow(w, e->args[0]) ? "" : narrow(w, e) ? "(int)" : "(long long)", a,
-                     int_literal(w->g, y.lo - 1));
+        return PRINT("%s(%s & %s)",
+                     narrow(w, e->args[0]) ? ""
+                     : narrow(w, e)        ? "(int)"
+                                           : "(long long)",
+                     a, int_literal(w->g, y.lo - 1));
     const char *b = write(w, e->args[1]);
     if (x.lo >= 0 && y.lo > 0)
-        return PRINT("(%s)((unsigned %s)%s %c (unsigned %s)%s)", type_of(w, e), type, a, divide ? '/' : '%', type, b);
-    return PRINT("%sattune_%s%d%s(%s, %s)", !small && narrow(w, e) ? "(int)" : "", divide ? "div" : "mod", small ? 32 : 64,
-                 y.lo > 0 ? "_positive" : "", a, b);
+        return PRINT("(%s)((unsigned %s)%s %c (unsigned %s)%s)", type_of(w, e), type, a, divide ? '/' : '%',
+                     type, b);
+    return PRINT("%sattune_%s%d%s(%s, %s)", !small && narrow(w, e) ? "(int)" : "", divide ? "div" : "mod",
+                 small ? 32 : 64, y.lo > 0 ? "_positive" : "", a, b);
 }
 
 static const char *write_int(Writer *w, const Expr *e)
@@ -181,18 +191,21 @@ static const char *write_int(Writer *w, const Expr *e)
     case EXPR_NEG: return small ? PRINT("(-%s)", a) : PRINT("%sattune_sub(0, %s)", to, a);
     case EXPR_ABS: return small ? PRINT("attune_abs32(%s)", a) : PRINT("%sattune_abs64(%s)", to, a);
     case EXPR_SIGN: return PRINT("((%s > 0) - (%s < 0))", a, a);
-    case EXPR_MIN: return small ? PRINT("attune_min32(%s, %s)", a, b) : PRINT("%sattune_min64(%s, %s)", to, a, b);
-    case EXPR_MAX: return small ? PRINT("attune_max32(%s, %s)", a, b) : PRINT("%sattune_max64(%s, %s)", to, a, b);
+    case EXPR_MIN:
+        return small ? PRINT("attune_min32(%s, %s)", a, b) : PRINT("%sattune_min64(%s, %s)", to, a, b);
+    case EXPR_MAX:
+        return small ? PRINT("attune_max32(%s, %s)", a, b) : PRINT("%sattune_max64(%s, %s)", to, a, b);
     case EXPR_POW: return PRINT("%sattune_pow(%s, %s)", to, a, b);
     case EXPR_TOINT: return PRINT("%sattune_truncate(%s)", to, a);
     case EXPR_BTOI: return PRINT("(int)%s", a);
     default: break;
     }
-    diag_error(w->g->diag, e->span, "cuda-expr", "the CUDA back end has no int operator '%s'", expr_op_info[e->op].name);
+    diag_error(w->g->diag, e->span, "cuda-expr", "the CUDA back end has no int operator '%s'",
+               expr_op_info[e->op].name);
     return "0";
 }
 
-/* Floats ------------------------------------------------------------------------------------------------------------- */
+/* Floats ------------------------------------------------------------------------------------------------- */
 
 /* ARG or ARG * c for a constant c > 0: the operand and c. NULL: neither. */
 static const Expr *scaled_operand(const Expr *e, double *factor)
@@ -208,9 +221,10 @@ static const Expr *scaled_operand(const Expr *e, double *factor)
     return e->op == EXPR_ARG ? e : NULL;
 }
 
-/* exp(x - y) by powers of two, so that x <= y gives a result of at most 1 whatever is rounded: y's product is rounded
- * up, and x's is exact (in the sum) or rounded up too. Rows' exp(m_old - m_new) and elements' exp(s - m_new) agree in
- * what they subtract. Beyond scores of 2^22 the largest weight of a row is no longer near 1. */
+/* exp(x - y) by powers of two, so that x <= y gives a result of at most 1 whatever is rounded: y's product is
+ * rounded up, and x's is exact (in the sum) or rounded up too. Rows' exp(m_old - m_new) and elements' exp(s -
+ * m_new) agree in what they subtract. Beyond scores of 2^22 the largest weight of a row is no longer near 1.
+ */
 static const char *write_exp_difference(Writer *w, const Expr *e)
 {
     double x_factor, y_factor;
@@ -223,7 +237,8 @@ static const char *write_exp_difference(Writer *w, const Expr *e)
         return NULL;
     const Inst *const *args = (const Inst *const *)w->inst->args;
     const char *a = write(w, x), *b = write(w, y);
-    const char *x_log = cuda_float_literal(w->g, x_factor * M_LOG2E), *y_log = cuda_float_literal(w->g, y_factor * M_LOG2E);
+    const char *x_log = cuda_float_literal(w->g, x_factor * M_LOG2E),
+               *y_log = cuda_float_literal(w->g, y_factor * M_LOG2E);
     if (args[x->index]->type.axis_count > args[y->index]->type.axis_count)
         return PRINT("attune_ex2(__fmaf_rn(%s, %s, -__fmul_ru(%s, %s)))", a, x_log, b, y_log);
     return PRINT("attune_ex2(__fsub_rn(__fmul_ru(%s, %s), __fmul_ru(%s, %s)))", a, x_log, b, y_log);
@@ -277,7 +292,8 @@ static const char *write_sum(Writer *w, const Expr *e)
     if (p->op != EXPR_MUL)
         return PRINT("__f%s_rn(%s, %s)", minus ? "sub" : "add", write(w, e->args[0]), write(w, e->args[1]));
     const char *a = write(w, p->args[0]), *b = write(w, p->args[1]), *c = write(w, e->args[1 - at]);
-    return PRINT("__fmaf_rn(%s%s, %s, %s%s)", minus && at == 1 ? "-" : "", a, b, minus && at == 0 ? "-" : "", c);
+    return PRINT("__fmaf_rn(%s%s, %s, %s%s)", minus && at == 1 ? "-" : "", a, b, minus && at == 0 ? "-" : "",
+                 c);
 }
 
 static const char *float_call(const Writer *w, ExprOp op)
@@ -292,7 +308,10 @@ static const char *float_call(const Writer *w, ExprOp op)
     case EXPR_SIN: return "sinf";
     case EXPR_COS: return "cosf";
     case EXPR_TANH: return w->low ? "attune_tanh" : "tanhf";
-    case EXPR_SIGMOID: return !w->low ? "attune_sigmoid_exact" : w->fast && w->coarse ? "attune_sigmoid_coarse" : "attune_sigmoid";
+    case EXPR_SIGMOID:
+        return !w->low                ? "attune_sigmoid_exact"
+               : w->fast && w->coarse ? "attune_sigmoid_coarse"
+                                      : "attune_sigmoid";
     case EXPR_ERF: return "erff";
     case EXPR_ABS: return "fabsf";
     case EXPR_SIGN: return "attune_sign";
@@ -303,9 +322,11 @@ static const char *float_call(const Writer *w, ExprOp op)
 static const char *write_float(Writer *w, const Expr *e)
 {
     switch (e->op) {
-    case EXPR_ADD: case EXPR_SUB: return write_sum(w, e);
+    case EXPR_ADD:
+    case EXPR_SUB: return write_sum(w, e);
     case EXPR_POW: return write_power(w, e);
-    case EXPR_EXP: case EXPR_EXP2: return write_exp(w, e);
+    case EXPR_EXP:
+    case EXPR_EXP2: return write_exp(w, e);
     default: break;
     }
     const char *a = write(w, e->args[0]), *b = e->arity > 1 ? write(w, e->args[1]) : NULL;
@@ -316,22 +337,32 @@ static const char *write_float(Writer *w, const Expr *e)
     case EXPR_MIN: return PRINT("attune_fmin(%s, %s)", a, b);
     case EXPR_MAX: return PRINT("attune_fmax(%s, %s)", a, b);
     case EXPR_NEG: return PRINT("(-%s)", a);
-    case EXPR_TOFLOAT: case EXPR_BTOF: return PRINT("(float)%s", a);
+    case EXPR_TOFLOAT:
+    case EXPR_BTOF: return PRINT("(float)%s", a);
     default: break;
     }
     const char *call = float_call(w, (ExprOp)e->op);
     if (call)
         return PRINT("%s(%s)", call, a);
-    diag_error(w->g->diag, e->span, "cuda-expr", "the CUDA back end has no float operator '%s'", expr_op_info[e->op].name);
+    diag_error(w->g->diag, e->span, "cuda-expr", "the CUDA back end has no float operator '%s'",
+               expr_op_info[e->op].name);
     return "0.0f";
 }
 
-/* Comparisons -------------------------------------------------------------------------------------------------------- */
+/* Comparisons -------------------------------------------------------------------------------------------- */
 
-typedef struct Term { const Expr *e; bool minus; } Term;
+typedef struct Term {
+    const Expr *e;
+    bool minus;
+} Term;
 enum { MAX_TERMS = 8 };
 /* A sum: narrow terms, wide ones and a constant. */
-typedef struct Sum { Term narrow[MAX_TERMS], wide[MAX_TERMS]; int narrow_count, wide_count; __int128 constant; bool full; } Sum;
+typedef struct Sum {
+    Term narrow[MAX_TERMS], wide[MAX_TERMS];
+    int narrow_count, wide_count;
+    __int128 constant;
+    bool full;
+} Sum;
 
 static void flatten(Writer *w, Sum *sum, const Expr *e, bool minus)
 {
@@ -364,10 +395,13 @@ static const char *join(Writer *w, const Term *terms, int count, bool negate, bo
                 continue;
             const char *term = write(w, terms[k].e);
             if (wide)
-                text = minus ? PRINT("attune_sub(%s, %s)", text ? text : "0", term)
-                             : text ? PRINT("attune_add(%s, %s)", text, term) : term;
+                text = minus  ? PRINT("attune_sub(%s, %s)", text ? text : "0", term)
+                       : text ? PRINT("attune_add(%s, %s)", text, term)
+                              : term;
             else
-                text = text ? PRINT("(%s %c %s)", text, minus ? '-' : '+', term) : minus ? PRINT("(-%s)", term) : term;
+                text = text    ? PRINT("(%s %c %s)", text, minus ? '-' : '+', term)
+                       : minus ? PRINT("(-%s)", term)
+                               : term;
         }
     return text;
 }
@@ -383,8 +417,8 @@ static const char *comparison(const Expr *e)
     return e->op == EXPR_LT ? "<" : e->op == EXPR_LE ? "<=" : e->op == EXPR_EQ ? "==" : "!=";
 }
 
-/* Ints of an element against something wide that is the same for the whole launch (params): the ints go to one side,
- * and are compared in 32 bits with what is left, saturated. NULL: not of this form. */
+/* Ints of an element against something wide that is the same for the whole launch (params): the ints go to
+ * one side, and are compared in 32 bits with what is left, saturated. NULL: not of this form. */
 static const char *write_regrouped(Writer *w, const Expr *e)
 {
     Sum sum = {.constant = 0};
@@ -433,7 +467,7 @@ static const char *write_compare(Writer *w, const Expr *e)
     return PRINT("(%s %s %s)", a, comparison(e), b);
 }
 
-/* Everything --------------------------------------------------------------------------------------------------------- */
+/* Everything --------------------------------------------------------------------------------------------- */
 
 static const char *write_leaf(Writer *w, const Expr *e)
 {
@@ -449,26 +483,30 @@ static const char *write_leaf(Writer *w, const Expr *e)
         break;
     default: break;
     }
-    diag_error(w->g->diag, w->inst->span, "cuda-expr", "a tile expression cannot contain '%s'", expr_op_info[e->op].name);
+    diag_error(w->g->diag, w->inst->span, "cuda-expr", "a tile expression cannot contain '%s'",
+               expr_op_info[e->op].name);
     return "0";
 }
 
 static const char *write_node(Writer *w, const Expr *e)
 {
     switch (e->op) {
-    case EXPR_LT: case EXPR_LE: case EXPR_EQ: case EXPR_NE:
-        return write_compare(w, e);
-    case EXPR_AND: case EXPR_OR: {
+    case EXPR_LT:
+    case EXPR_LE:
+    case EXPR_EQ:
+    case EXPR_NE: return write_compare(w, e);
+    case EXPR_AND:
+    case EXPR_OR: {
         const char *a = write(w, e->args[0]), *b = write(w, e->args[1]);
         return PRINT("(%s %c %s)", a, e->op == EXPR_AND ? '&' : '|', b);
     }
     case EXPR_NOT: return PRINT("!%s", write(w, e->args[0]));
-    case EXPR_SELECT: case EXPR_BSELECT: {
+    case EXPR_SELECT:
+    case EXPR_BSELECT: {
         const char *p = write(w, e->args[0]), *a = write(w, e->args[1]), *b = write(w, e->args[2]);
         return PRINT("(%s ? %s : %s)", p, a, b);
     }
-    default:
-        return e->type == TYPE_INT ? write_int(w, e) : write_float(w, e);
+    default: return e->type == TYPE_INT ? write_int(w, e) : write_float(w, e);
     }
 }
 

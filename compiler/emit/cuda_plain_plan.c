@@ -27,8 +27,8 @@ bool plain_is_matrix(const Inst *contract)
 {
     const TileType *a = &contract->args[0]->type, *b = &contract->args[1]->type;
     TileType sum;
-    return !contract->expr && elem_class(a->elem) == TYPE_FLOAT && elem_class(b->elem) == TYPE_FLOAT && type_infer(contract, &sum) &&
-           a->axis_count == 2 && b->axis_count == 2 && sum.axis_count == 2 &&
+    return !contract->expr && elem_class(a->elem) == TYPE_FLOAT && elem_class(b->elem) == TYPE_FLOAT &&
+           type_infer(contract, &sum) && a->axis_count == 2 && b->axis_count == 2 && sum.axis_count == 2 &&
            (!contract->target || contract->target->type.elem == ELEM_TYPE_F32);
 }
 
@@ -38,7 +38,7 @@ bool plain_is_product(const Inst *contract)
     return plain_is_matrix(contract) && a == b && (a == ELEM_TYPE_BF16 || a == ELEM_TYPE_F16);
 }
 
-/* What is computed where it is read --------------------------------------------------------------------------- */
+/* What is computed where it is read ---------------------------------------------------------------------- */
 
 /* Nothing that it depends on is ever written again. */
 static bool is_stable(const PlainPlan *plan, const Inst *value)
@@ -46,8 +46,12 @@ static bool is_stable(const PlainPlan *plan, const Inst *value)
     switch (value->op) {
     case TILE_VAR: return false;
     case TILE_LOAD: return !plan->stored[value->tensor];
-    case TILE_INDEX: case TILE_GRID: case TILE_SEQ: case TILE_FOR: return true;
-    default: return plan->values[value->id].kind == PLAIN_SCALAR || plan->values[value->id].kind == PLAIN_INLINE;
+    case TILE_INDEX:
+    case TILE_GRID:
+    case TILE_SEQ:
+    case TILE_FOR: return true;
+    default:
+        return plan->values[value->id].kind == PLAIN_SCALAR || plan->values[value->id].kind == PLAIN_INLINE;
     }
 }
 
@@ -65,7 +69,8 @@ static PlainKind kind_of(const PlainPlan *plan, const Inst *inst)
     return PLAIN_INLINE;
 }
 
-void plain_reads(const PlainPlan *plan, const Inst *inst, void (*see)(void *user, const Inst *value), void *user)
+void plain_reads(const PlainPlan *plan, const Inst *inst, void (*see)(void *user, const Inst *value),
+                 void *user)
 {
     for (int k = -1; k < inst->arg_count; k++) {
         const Inst *value = k < 0 ? inst->guard : inst->args[k];
@@ -78,7 +83,7 @@ void plain_reads(const PlainPlan *plan, const Inst *inst, void (*see)(void *user
     }
 }
 
-/* Steps --------------------------------------------------------------------------------------------------------- */
+/* Steps -------------------------------------------------------------------------------------------------- */
 
 typedef struct Planner {
     PlainPlan *plan;
@@ -104,7 +109,8 @@ static void add_scalar(Planner *p, Inst *inst)
         return;
     }
     Step *step = ARENA_NEW(p->plan->g->arena, Step);
-    *step = (Step){.kind = STEP_SCALAR, .parent = p->parent, .members = {inst}, .member_count = 1, .next = p->group};
+    *step = (Step){
+        .kind = STEP_SCALAR, .parent = p->parent, .members = {inst}, .member_count = 1, .next = p->group};
     *p->before_group = step;
     p->before_group = &step->next;
 }
@@ -117,7 +123,10 @@ static bool in_group(const Step *group, const Inst *value)
     return false;
 }
 
-typedef struct Question { const Step *group; bool found; } Question;
+typedef struct Question {
+    const Step *group;
+    bool found;
+} Question;
 
 static void look_for_member(void *user, const Inst *value)
 {
@@ -154,8 +163,8 @@ static bool is_copy(const PlainPlan *plan, const Inst *inst)
 static bool fits_group(const Planner *p, const Inst *inst, const TileType *axes)
 {
     const Step *group = p->group;
-    if (!group || !plain_same_axes(&group->axes, axes) || group->member_count == PLAIN_MAX_MEMBERS || is_copy(p->plan, inst) ||
-        is_copy(p->plan, group->members[0]))
+    if (!group || !plain_same_axes(&group->axes, axes) || group->member_count == PLAIN_MAX_MEMBERS ||
+        is_copy(p->plan, inst) || is_copy(p->plan, group->members[0]))
         return false;
     for (int k = 0; k < group->member_count; k++) {
         const Inst *member = group->members[k];
@@ -163,7 +172,8 @@ static bool fits_group(const Planner *p, const Inst *inst, const TileType *axes)
         Question q = {.group = &(Step){.members = {(Inst *)member}, .member_count = 1}};
         if (reduction)
             plain_reads(p->plan, inst, look_for_member, &q);
-        if (q.found || (member->op == TILE_STORE && inst->op == TILE_LOAD && member->tensor == inst->tensor) ||
+        if (q.found ||
+            (member->op == TILE_STORE && inst->op == TILE_LOAD && member->tensor == inst->tensor) ||
             (member->op == TILE_LOAD && inst->op == TILE_STORE && member->tensor == inst->tensor))
             return false;
     }
@@ -197,7 +207,8 @@ static void plan_inst(Planner *p, Inst *inst)
     if (inst->has_value && plan->values[inst->id].kind == PLAIN_INLINE)
         return;
     switch (inst->op) {
-    case TILE_FOR: case TILE_IF: {
+    case TILE_FOR:
+    case TILE_IF: {
         Step *step = add_step(p, inst->op == TILE_FOR ? STEP_FOR : STEP_IF, inst);
         p->group = NULL;
         plan_body(p, step, inst->body, &step->body);
@@ -232,8 +243,7 @@ static void plan_inst(Planner *p, Inst *inst)
         p->group = NULL; /* the loop at hand may read the old value */
         add_step(p, STEP_SCALAR, inst);
         return;
-    default:
-        break;
+    default: break;
     }
     if (!scalar) {
         plan_elementwise(p, inst);
@@ -260,13 +270,14 @@ static void number_steps(Step *step, int *order)
     }
 }
 
-/* Sizes ------------------------------------------------------------------------------------------------------------ */
+/* Sizes -------------------------------------------------------------------------------------------------- */
 
 static int element_bytes(const CudaGen *g, const Inst *inst)
 {
     switch (inst->type.elem) {
     case ELEM_TYPE_BOOL: return 1;
-    case ELEM_TYPE_BF16: case ELEM_TYPE_F16: return 2;
+    case ELEM_TYPE_BF16:
+    case ELEM_TYPE_F16: return 2;
     case ELEM_TYPE_F32: return 4;
     default: return cuda_narrow(g, inst) ? 4 : 8;
     }
@@ -277,7 +288,7 @@ static int up(int64_t n, int to)
     return (int)((n + to - 1) / to * to);
 }
 
-/* Lifetimes ----------------------------------------------------------------------------------------------------- */
+/* Lifetimes ---------------------------------------------------------------------------------------------- */
 
 typedef struct Lifetimes {
     PlainPlan *plan;
@@ -327,7 +338,8 @@ static void note_made(Lifetimes *l, const Inst *inst)
     l->buffers[l->count++] = value;
 }
 
-/* Room for slices of operands that are computed in place: rows of the kept axis, as many columns as a slice has. */
+/* Room for slices of operands that are computed in place: rows of the kept axis, as many columns as a slice
+ * has. */
 static void note_slices(Lifetimes *l, const Inst *contract)
 {
     PlainPlan *plan = l->plan;
@@ -340,9 +352,15 @@ static void note_slices(Lifetimes *l, const Inst *contract)
             l->step->slices = ARENA_ARRAY(plan->g->arena, PlainValue, 2);
         PlainValue *slice = &l->step->slices[k];
         int64_t rows = plain_extent(plan->g, operand->type.axis[operand->type.axis[0] == contract->axis]);
-        *slice = (PlainValue){.kind = PLAIN_TILE, .step = l->step, .buffered = true, .columns = PLAIN_SLICE,
-                              .rows = product ? up(rows, 16) : (int)rows, .pitch = PLAIN_SLICE + (product ? 8 : 4),
-                              .size = element_bytes(plan->g, operand), .first = l->step->order, .last = l->step->order};
+        *slice = (PlainValue){.kind = PLAIN_TILE,
+                              .step = l->step,
+                              .buffered = true,
+                              .columns = PLAIN_SLICE,
+                              .rows = product ? up(rows, 16) : (int)rows,
+                              .pitch = PLAIN_SLICE + (product ? 8 : 4),
+                              .size = element_bytes(plan->g, operand),
+                              .first = l->step->order,
+                              .last = l->step->order};
         l->buffers[l->count++] = slice;
     }
 }
@@ -365,9 +383,10 @@ static void live_steps(Lifetimes *l, Step *step)
     }
 }
 
-/* Memory -------------------------------------------------------------------------------------------------------- */
+/* Memory ------------------------------------------------------------------------------------------------- */
 
-/* Pitches keep the rows of a matrix in different banks, for the fragments of tensor cores and for vectors of four. */
+/* Pitches keep the rows of a matrix in different banks, for the fragments of tensor cores and for vectors of
+ * four. */
 static void shape_buffer(const PlainPlan *plan, const Inst *inst, PlainValue *value)
 {
     const CudaGen *g = plan->g;
@@ -456,13 +475,14 @@ static bool is_for_one_sum(const PlainPlan *plan, const Inst *map, const Inst *r
 
 static void mark_sum(PlainPlan *plan, const Inst *inst)
 {
-    bool reduce = inst->op == TILE_REDUCE && inst->args[0]->type.axis[inst->args[0]->type.axis_count - 1] != inst->axis;
+    bool reduce =
+        inst->op == TILE_REDUCE && inst->args[0]->type.axis[inst->args[0]->type.axis_count - 1] != inst->axis;
     bool contract = inst->op == TILE_CONTRACT && !plain_is_matrix(inst);
     for (int k = 0; (reduce || contract) && k < inst->arg_count; k++)
         if (plan->values[inst->args[k]->id].kind == PLAIN_TILE && is_for_one_sum(plan, inst->args[k], inst))
             plan->values[inst->args[k]->id].kind = PLAIN_INLINE;
-    if (inst->op == TILE_CONTRACT && plain_extent(plan->g, inst->axis) > PLAIN_LONG && is_recomputable(plan, inst->args[0]) &&
-        is_recomputable(plan, inst->args[1])) {
+    if (inst->op == TILE_CONTRACT && plain_extent(plan->g, inst->axis) > PLAIN_LONG &&
+        is_recomputable(plan, inst->args[0]) && is_recomputable(plan, inst->args[1])) {
         compute_in_place(plan, inst->args[0]);
         compute_in_place(plan, inst->args[1]);
     }
@@ -516,8 +536,9 @@ static bool place_over(const Lifetimes *l, int index)
         return false;
     for (int k = 0; k < index; k++) {
         PlainValue *old = l->buffers[k];
-        if (!old->buffered || old->last != value->first || old->step == step || old->taken || !old->inst || old->rows != value->rows ||
-            old->pitch != value->pitch || old->size != value->size || !plain_same_axes(&old->inst->type, &step->axes))
+        if (!old->buffered || old->last != value->first || old->step == step || old->taken || !old->inst ||
+            old->rows != value->rows || old->pitch != value->pitch || old->size != value->size ||
+            !plain_same_axes(&old->inst->type, &step->axes))
             continue;
         bool written = false;
         for (int m = 0; m < step->member_count; m++)
@@ -546,7 +567,8 @@ static bool place(const Lifetimes *l, int index)
         for (int k = 0; k < index; k++) {
             const PlainValue *other = l->buffers[k];
             if (!other->buffered || other->last < value->first || other->first > value->last ||
-                other->offset + bytes_of(other) <= value->offset || value->offset + bytes_of(value) <= other->offset)
+                other->offset + bytes_of(other) <= value->offset ||
+                value->offset + bytes_of(value) <= other->offset)
                 continue;
             value->offset = other->offset + bytes_of(other);
             moved = true;
@@ -557,7 +579,8 @@ static bool place(const Lifetimes *l, int index)
 
 bool plain_plan(CudaGen *g, PlainPlan *plan)
 {
-    *plan = (PlainPlan){.g = g, .values = ARENA_ARRAY(g->arena, PlainValue, g->program->next_id),
+    *plan = (PlainPlan){.g = g,
+                        .values = ARENA_ARRAY(g->arena, PlainValue, g->program->next_id),
                         .stored = ARENA_ARRAY(g->arena, bool, PROGRAM_MAX_TENSORS)};
     plan->uses = ARENA_ARRAY(g->arena, uint32_t, g->program->next_id);
     note_stores(plan, g->phase->body);
@@ -568,7 +591,8 @@ bool plain_plan(CudaGen *g, PlainPlan *plan)
     plan_block(&planner, g->phase->body);
     int order = 0;
     number_steps(plan->steps, &order);
-    Lifetimes l = {.plan = plan, .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
+    Lifetimes l = {.plan = plan,
+                   .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
     live_steps(&l, plan->steps);
     shape_all(plan, g->phase->body);
     bool fits = true;
@@ -581,8 +605,11 @@ bool plain_plan(CudaGen *g, PlainPlan *plan)
     }
     if (fits && plan->bytes <= g->target->shared_bytes)
         return true;
-    diag_fix(g->diag, diag_error(g->diag, SPAN_NONE, PLAIN_TOO_LARGE, "the tiles of phase %s do not fit the shared memory of a "
-                                 "block: %d of %d bytes", g->phase->name, plan->bytes, g->target->shared_bytes),
+    diag_fix(g->diag,
+             diag_error(g->diag, SPAN_NONE, PLAIN_TOO_LARGE,
+                        "the tiles of phase %s do not fit the shared memory of a "
+                        "block: %d of %d bytes",
+                        g->phase->name, plan->bytes, g->target->shared_bytes),
              "choose smaller ones, as in `schedule cuda { block_m = 32; block_n = 32 }`");
     return false;
 }

@@ -1,9 +1,9 @@
 /* Which ints fit 32 bits: intervals of every int value of a Program.
  *
- * What is known: extents of axes, the bounds that launches check (CUDA_SIZE_MAX), 32-bit tensors. Params are not.
- * Bounds are computed in 128 bits; an interval that leaves 64 bits becomes "not known", for ints wrap there.
- * Vars are the one place where a value depends on a later one: their intervals grow until nothing changes, and
- * those that keep growing become "not known". */
+ * What is known: extents of axes, the bounds that launches check (CUDA_SIZE_MAX), 32-bit tensors. Params are
+ * not. Bounds are computed in 128 bits; an interval that leaves 64 bits becomes "not known", for ints wrap
+ * there. Vars are the one place where a value depends on a later one: their intervals grow until nothing
+ * changes, and those that keep growing become "not known". */
 #include "cuda_range.h"
 
 enum { ROUNDS = 3 }; /* before a var that still grows is given up */
@@ -52,8 +52,8 @@ static IntRange quotient(IntRange a, IntRange b)
     if (b.lo < 0) /* no larger than the dividend, but of any sign; floor of a small negative one is -1 */
         return hull(hull(a, wide(-(__int128)a.hi, -(__int128)a.lo)), (IntRange){-1, 0});
     int64_t least = b.lo > 0 ? b.lo : 1, most = b.hi > 0 ? b.hi : 1;
-    IntRange range = corners((__int128[]){floor_div(a.lo, least), floor_div(a.lo, most), floor_div(a.hi, least),
-                                          floor_div(a.hi, most)});
+    IntRange range = corners((__int128[]){floor_div(a.lo, least), floor_div(a.lo, most),
+                                          floor_div(a.hi, least), floor_div(a.hi, most)});
     return b.lo == 0 ? hull(range, (IntRange){0, 0}) : range;
 }
 
@@ -73,7 +73,8 @@ static IntRange magnitude(IntRange a)
     if (a.lo >= 0)
         return a;
     IntRange minus = wide(-(__int128)a.hi, -(__int128)a.lo);
-    return a.hi <= 0 ? minus : (IntRange){minus.lo == INT64_MIN ? INT64_MIN : 0, minus.hi > a.hi ? minus.hi : a.hi};
+    return a.hi <= 0 ? minus
+                     : (IntRange){minus.lo == INT64_MIN ? INT64_MIN : 0, minus.hi > a.hi ? minus.hi : a.hi};
 }
 
 static IntRange size_range(int var)
@@ -87,7 +88,8 @@ static IntRange compute(ExprRanges *r, const Expr *e)
     case EXPR_INT: return (IntRange){e->value.i, e->value.i};
     case EXPR_VAR: return size_range(e->index);
     case EXPR_ARG:
-        return r->g->ranges && e->index < r->inst->arg_count ? r->g->ranges[r->inst->args[e->index]->id] : INT_RANGE_ALL;
+        return r->g->ranges && e->index < r->inst->arg_count ? r->g->ranges[r->inst->args[e->index]->id]
+                                                             : INT_RANGE_ALL;
     case EXPR_BTOI: return (IntRange){0, 1};
     case EXPR_SIGN: return (IntRange){-1, 1};
     case EXPR_SELECT: return hull(cuda_expr_range(r, e->args[1]), cuda_expr_range(r, e->args[2]));
@@ -115,8 +117,9 @@ static IntRange compute(ExprRanges *r, const Expr *e)
 ExprRanges cuda_expr_ranges(const CudaGen *g, const Inst *inst)
 {
     enum { START = 32 };
-    return (ExprRanges){g, inst, ARENA_ARRAY(g->arena, const Expr *, START), ARENA_ARRAY(g->arena, IntRange, START),
-                        0, START - 1};
+    return (ExprRanges){
+        g, inst,     ARENA_ARRAY(g->arena, const Expr *, START), ARENA_ARRAY(g->arena, IntRange, START),
+        0, START - 1};
 }
 
 static uint32_t find(const ExprRanges *r, const Expr *e)
@@ -156,7 +159,7 @@ IntRange cuda_expr_range(ExprRanges *r, const Expr *e)
     return range;
 }
 
-/* Programs ------------------------------------------------------------------------------------------------------ */
+/* Programs ----------------------------------------------------------------------------------------------- */
 
 typedef struct Ranger {
     CudaGen *g;
@@ -204,7 +207,8 @@ static IntRange value_range(Ranger *r, const Inst *inst)
     }
     case TILE_REDUCE: return reduced(inst, of[inst->args[0]->id], program->axes[inst->axis].extent);
     case TILE_LOAD:
-        return program->tensors[inst->tensor].elem == ELEM_TYPE_I32 ? (IntRange){INT32_MIN, INT32_MAX} : INT_RANGE_ALL;
+        return program->tensors[inst->tensor].elem == ELEM_TYPE_I32 ? (IntRange){INT32_MIN, INT32_MAX}
+                                                                    : INT_RANGE_ALL;
     case TILE_FOR: return loop_range(of[inst->args[0]->id], of[inst->args[1]->id]);
     default: return INT_RANGE_ALL;
     }

@@ -11,7 +11,8 @@ bool emulator_open(Emulator *emulator)
     if (system(EMULATOR_CXX " --version > /dev/null 2>&1") != 0)
         return false;
     const char *root = getenv("TMPDIR");
-    snprintf(emulator->directory, sizeof emulator->directory, "%.200s/attune-emulate-XXXXXX", root ? root : "/tmp");
+    snprintf(emulator->directory, sizeof emulator->directory, "%.200s/attune-emulate-XXXXXX",
+             root ? root : "/tmp");
     emulator->made = 0;
     return mkdtemp(emulator->directory) != NULL;
 }
@@ -34,13 +35,17 @@ static bool write_text(const char *path, const CudaText *text, const Program *pr
     if (!out)
         return false;
     fprintf(out, "#define ATTUNE_EMULATE\n#include \"%s\"\n%s\n", EMULATOR_HEADER, text->text);
-    fprintf(out, "extern \"C\" int attune_emulate(int phase, const long long *slots, long long blocks, char *error, size_t size)\n{\n");
+    fprintf(out, "extern \"C\" int attune_emulate(int phase, const long long *slots, long long blocks, char "
+                 "*error, size_t size)\n{\n");
     for (int p = 0; p < program->phase_count; p++) {
         const char *name = program->phases[p].name;
-        fprintf(out, "    static Launch_%s launch%d;\n    if (phase == %d) {\n        memcpy(launch%d.slots, slots, sizeof launch%d.slots);\n", name, p, p,
-                p, p);
-        fprintf(out, "        return emulate_grid([] { %s(launch%d); }, blocks, %d, %d, error, size);\n    }\n", text->phases[p].entry, p,
-                text->phases[p].threads, text->phases[p].shared_bytes);
+        fprintf(out,
+                "    static Launch_%s launch%d;\n    if (phase == %d) {\n        memcpy(launch%d.slots, "
+                "slots, sizeof launch%d.slots);\n",
+                name, p, p, p, p);
+        fprintf(out,
+                "        return emulate_grid([] { %s(launch%d); }, blocks, %d, %d, error, size);\n    }\n",
+                text->phases[p].entry, p, text->phases[p].threads, text->phases[p].shared_bytes);
     }
     fprintf(out, "    return 0;\n}\n");
     return fclose(out) == 0;
@@ -57,17 +62,21 @@ static char *read_all(Arena *arena, const char *path)
     return arena_strdup(arena, part);
 }
 
-const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program, Emulated *out)
+const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program,
+                           Emulated *out)
 {
     memset(out, 0, sizeof *out);
     Diag *diag = diag_create(arena);
     if (!cuda_program(target, arena, diag, program, true, &out->text))
         return arena_printf(arena, "no text: %s", diag_to_text(diag));
     char *stem = arena_printf(arena, "%s/%d-%d", emulator->directory, (int)getpid(), emulator->made++);
-    char *source = arena_printf(arena, "%s.cc", stem), *library = arena_printf(arena, "%s.so", stem), *log = arena_printf(arena, "%s.log", stem);
+    char *source = arena_printf(arena, "%s.cc", stem), *library = arena_printf(arena, "%s.so", stem),
+         *log = arena_printf(arena, "%s.log", stem);
     if (!write_text(source, &out->text, program))
         return "the text cannot be written";
-    const char *command = arena_printf(arena, "%s -std=c++17 -O1 -march=native -ffp-contract=off -fno-strict-aliasing -w -shared -fPIC -o %s %s 2> %s",
+    const char *command = arena_printf(arena,
+                                       "%s -std=c++17 -O1 -march=native -ffp-contract=off "
+                                       "-fno-strict-aliasing -w -shared -fPIC -o %s %s 2> %s",
                                        EMULATOR_CXX, library, source, log);
     if (system(command) != 0)
         return arena_printf(arena, "the C++ compiler refuses the text: %s", read_all(arena, log));

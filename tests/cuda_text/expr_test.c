@@ -1,7 +1,8 @@
-/* Expressions as CUDA C++: the whole table of scalar operators, random trees of ints and bools, against the interpreter.
+/* Expressions as CUDA C++: the whole table of scalar operators, random trees of ints and bools, against the
+ * interpreter.
  *
- * Every expression is a map of one Program over two axes; its operands are a 64-bit and a 32-bit int from memory, an index,
- * an int param, two floats and a bool. The text runs on the host (emulate.h). */
+ * Every expression is a map of one Program over two axes; its operands are a 64-bit and a 32-bit int from
+ * memory, an index, an int param, two floats and a bool. The text runs on the host (emulate.h). */
 #include <CUnit/Basic.h>
 #include <math.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ static Emulator emulator;
 
 static int add_tensor(Program *program, const char *name, TensorRole role, ElemType elem, int dims)
 {
-    Tensor tensor = {.name = name, .role = role, .index = program->tensor_count, .elem = elem, .dim_count = dims};
+    Tensor tensor = {
+        .name = name, .role = role, .index = program->tensor_count, .elem = elem, .dim_count = dims};
     for (int d = 0; d < dims; d++)
         tensor.extent[d] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = MOST};
     return program_tensor(program, tensor);
@@ -44,7 +46,8 @@ static void bench_open(Bench *b, bool low)
     b->arena = arena_create();
     b->diag = diag_create(b->arena);
     b->program = program_create(b->arena, expr_pool_create(b->arena), "bench", 1);
-    int m = program_axis(b->program, "m", expr_int(b->program->pool, ROWS)), n = program_axis(b->program, "n", expr_int(b->program->pool, COLUMNS));
+    int m = program_axis(b->program, "m", expr_int(b->program->pool, ROWS)),
+        n = program_axis(b->program, "n", expr_int(b->program->pool, COLUMNS));
     b->program->axes[m].extent = ROWS;
     b->program->axes[n].extent = COLUMNS;
     for (int t = 0; t < 8; t++)
@@ -91,25 +94,46 @@ typedef struct Planes {
 
 static void fill(Planes *planes, Random *random)
 {
-    static const float floats[] = {0, -0.0f, 1, -1, 0.5f, -0.5f, 2, 3.75f, -7.25f, 1e-3f, -1e-3f, 10, -10, 80, -80, 1e6f, -1e6f, 1e20f, -1e20f,
-                                   3e38f, -3e38f, 1e-30f, INFINITY, -INFINITY, NAN, 0.99999994f, 2.5f, -2.5f, 31.9999f, 9.3e18f, -9.3e18f};
-    static const int64_t ints[] = {0, 1, -1, 2, -2, 3, 7, -7, 64, 1000, -1000, INT32_MAX, INT32_MIN, (int64_t)1 << 33, -((int64_t)1 << 33),
-                                   INT64_MAX, INT64_MIN};
+    static const float floats[] = {0,      -0.0f,       1,      -1,    0.5f,     -0.5f,   2,        3.75f,
+                                   -7.25f, 1e-3f,       -1e-3f, 10,    -10,      80,      -80,      1e6f,
+                                   -1e6f,  1e20f,       -1e20f, 3e38f, -3e38f,   1e-30f,  INFINITY, -INFINITY,
+                                   NAN,    0.99999994f, 2.5f,   -2.5f, 31.9999f, 9.3e18f, -9.3e18f};
+    static const int64_t ints[] = {0,
+                                   1,
+                                   -1,
+                                   2,
+                                   -2,
+                                   3,
+                                   7,
+                                   -7,
+                                   64,
+                                   1000,
+                                   -1000,
+                                   INT32_MAX,
+                                   INT32_MIN,
+                                   (int64_t)1 << 33,
+                                   -((int64_t)1 << 33),
+                                   INT64_MAX,
+                                   INT64_MIN};
     enum { FLOATS = sizeof floats / sizeof *floats, INTS = sizeof ints / sizeof *ints };
     memset(planes, 0xff, sizeof *planes);
     for (int k = 0; k < COUNT; k++) {
         int64_t small = random_between(random, -40, 40);
         planes->wide[k] = k % 3 ? small : ints[random_between(random, 0, INTS - 1)];
-        planes->narrow[k] = k % 4 ? (int32_t)random_between(random, -100, 100) : (int32_t)ints[random_between(random, 0, 12)];
-        planes->x[k] = k % 2 ? floats[random_between(random, 0, FLOATS - 1)] : (float)random_between(random, -4000, 4000) / 512;
-        planes->y[k] = k % 3 ? floats[random_between(random, 0, FLOATS - 1)] : (float)random_between(random, -4000, 4000) / 512;
+        planes->narrow[k] =
+            k % 4 ? (int32_t)random_between(random, -100, 100) : (int32_t)ints[random_between(random, 0, 12)];
+        planes->x[k] = k % 2 ? floats[random_between(random, 0, FLOATS - 1)]
+                             : (float)random_between(random, -4000, 4000) / 512;
+        planes->y[k] = k % 3 ? floats[random_between(random, 0, FLOATS - 1)]
+                             : (float)random_between(random, -4000, 4000) / 512;
         planes->p[k] = (uint8_t)random_between(random, 0, 1);
     }
 }
 
 static void set_slots(int64_t *slots, Planes *planes, int64_t limit)
 {
-    void *data[] = {planes->wide, planes->narrow, planes->x, planes->y, planes->p, planes->ints, planes->floats, planes->bools};
+    void *data[] = {planes->wide, planes->narrow, planes->x,      planes->y,
+                    planes->p,    planes->ints,   planes->floats, planes->bools};
     memset(slots, 0, SLOT_COUNT_MAX * sizeof *slots);
     slots[SLOT_PARAMS] = limit;
     for (int t = 0; t < 8; t++) {
@@ -127,11 +151,13 @@ static bool close_to(float a, float b, double tolerance)
         return isnan(a) && isnan(b);
     if (a == b || (tolerance > 0 && fabs((double)a) < 1e-37 && fabs((double)b) < 1e-37)) /* flushed to zero */
         return true;
-    return fabs((double)a - (double)b) <= tolerance * fmax(fabs((double)a), fabs((double)b)) + tolerance * 1e-3;
+    return fabs((double)a - (double)b) <=
+           tolerance * fmax(fabs((double)a), fabs((double)b)) + tolerance * 1e-3;
 }
 
 /* Where expression e differs at element k: prints it. */
-static bool agree(const Bench *b, int e, const Planes *expected, const Planes *got, double tolerance, int64_t limit)
+static bool agree(const Bench *b, int e, const Planes *expected, const Planes *got, double tolerance,
+                  int64_t limit)
 {
     for (int k = 0; k < COUNT; k++) {
         int at = e * COUNT + k;
@@ -143,9 +169,12 @@ static bool agree(const Bench *b, int e, const Planes *expected, const Planes *g
             continue;
         Text text = {.arena = b->arena};
         expr_print(&text, b->expr[e], NULL);
-        fprintf(stderr, "\n%s at wide %lld narrow %d index %d x %.9g y %.9g p %d limit %lld: int %lld %lld, float %.9g %.9g, bool %d %d\n", text.data,
-                (long long)got->wide[k], got->narrow[k], k % COLUMNS, (double)got->x[k], (double)got->y[k], got->p[k], (long long)limit,
-                (long long)expected->ints[at], (long long)got->ints[at], (double)expected->floats[at], (double)got->floats[at],
+        fprintf(stderr,
+                "\n%s at wide %lld narrow %d index %d x %.9g y %.9g p %d limit %lld: int %lld %lld, float "
+                "%.9g %.9g, bool %d %d\n",
+                text.data, (long long)got->wide[k], got->narrow[k], k % COLUMNS, (double)got->x[k],
+                (double)got->y[k], got->p[k], (long long)limit, (long long)expected->ints[at],
+                (long long)got->ints[at], (double)expected->floats[at], (double)got->floats[at],
                 expected->bools[at], got->bools[at]);
         return false;
     }
@@ -162,7 +191,8 @@ static int bench_run(Bench *b, Random *random, double tolerance)
     CU_ASSERT_FATAL(expected && got);
     b->program->stage = STAGE_SIZED;
     bool sound = program_verify(b->program, b->diag) && target_parse(b->diag, "cuda:sm_90", &target);
-    const char *problem = sound ? emulator_build(&emulator, b->arena, &target, b->program, &emulated) : diag_to_text(b->diag);
+    const char *problem =
+        sound ? emulator_build(&emulator, b->arena, &target, b->program, &emulated) : diag_to_text(b->diag);
     if (problem)
         fprintf(stderr, "\n%s\n", problem);
     int wrong = problem != NULL;
@@ -189,25 +219,34 @@ static void add_table(Bench *b, bool ints)
 {
     ExprPool *pool = b->program->pool;
     const Expr *wide = arg(b, ARG_WIDE), *narrow = arg(b, ARG_NARROW), *index = arg(b, ARG_INDEX);
-    const Expr *pairs[][2] = {{wide, narrow}, {narrow, wide}, {narrow, index}, {index, expr_int(pool, 8)}, {narrow, expr_int(pool, 7)},
-                              {narrow, expr_int(pool, 8)}, {wide, expr_int(pool, -3)}, {index, expr_param(pool, 0, TYPE_INT)}};
+    const Expr *pairs[][2] = {{wide, narrow},
+                              {narrow, wide},
+                              {narrow, index},
+                              {index, expr_int(pool, 8)},
+                              {narrow, expr_int(pool, 7)},
+                              {narrow, expr_int(pool, 8)},
+                              {wide, expr_int(pool, -3)},
+                              {index, expr_param(pool, 0, TYPE_INT)}};
     for (ExprOp op = EXPR_ADD; op < EXPR_OP_COUNT; op++) {
         const ExprOpInfo *info = &expr_op_info[op];
         const char *s = info->signature;
         const Expr *f[] = {arg(b, ARG_X), arg(b, ARG_Y), arg(b, ARG_Y)}, *p = arg(b, ARG_BOOL);
-        bool takes_float = s[0] == 'f' || strchr(s, 'n'), takes_int = s[0] == 'i' || strchr(s, 'n'), takes_bool = s[0] == 'b';
+        bool takes_float = s[0] == 'f' || strchr(s, 'n'), takes_int = s[0] == 'i' || strchr(s, 'n'),
+             takes_bool = s[0] == 'b';
         if (op == EXPR_SELECT) {
             bench_add(b, ints ? expr_op3(pool, op, p, wide, index) : expr_op3(pool, op, p, f[0], f[1]));
             continue;
         }
         if (ints && takes_bool)
-            bench_add(b, info->arity == 1 ? expr_op1(pool, op, p)
+            bench_add(b, info->arity == 1   ? expr_op1(pool, op, p)
                          : info->arity == 2 ? expr_op2(pool, op, p, expr_op2(pool, EXPR_LT, narrow, index))
-                                            : expr_op3(pool, op, p, expr_op1(pool, EXPR_NOT, p), expr_op2(pool, EXPR_LT, narrow, index)));
+                                            : expr_op3(pool, op, p, expr_op1(pool, EXPR_NOT, p),
+                                                       expr_op2(pool, EXPR_LT, narrow, index)));
         if (!ints && takes_float)
             bench_add(b, info->arity == 1 ? expr_op1(pool, op, f[0]) : expr_op2(pool, op, f[0], f[1]));
         for (int k = 0; ints && takes_int && !takes_bool && k < 8 && (info->arity == 2 || k < 3); k++)
-            bench_add(b, info->arity == 1 ? expr_op1(pool, op, pairs[k][0]) : expr_op2(pool, op, pairs[k][0], pairs[k][1]));
+            bench_add(b, info->arity == 1 ? expr_op1(pool, op, pairs[k][0])
+                                          : expr_op2(pool, op, pairs[k][0], pairs[k][1]));
     }
 }
 
@@ -260,8 +299,8 @@ static void note_float(void *user, const Expr *e)
     *found |= e->type == TYPE_FLOAT;
 }
 
-/* A comparison of sums that hold a param is regrouped, which is the same as long as no sum wraps: here none does, for
- * params of at most 2^61. */
+/* A comparison of sums that hold a param is regrouped, which is the same as long as no sum wraps: here none
+ * does, for params of at most 2^61. */
 static void test_random_ints(void)
 {
     enum { PROGRAMS = 3 };
@@ -271,9 +310,11 @@ static void test_random_ints(void)
         Bench b;
         bench_open(&b, false);
         while (b.count < 120) {
-            const Tree *tree = tree_draw(b.arena, &random, random_between(&random, 0, 1) ? TYPE_INT : TYPE_BOOL, 4, used);
+            const Tree *tree =
+                tree_draw(b.arena, &random, random_between(&random, 0, 1) ? TYPE_INT : TYPE_BOOL, 4, used);
             bool floats = false;
-            const Expr *e = expr_substitute(b.program->pool, tree_build(b.program->pool, tree), to_operand, &b);
+            const Expr *e =
+                expr_substitute(b.program->pool, tree_build(b.program->pool, tree), to_operand, &b);
             expr_walk(b.arena, e, note_float, &floats);
             if (!floats && e->arity > 0)
                 bench_add(&b, e);

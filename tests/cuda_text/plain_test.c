@@ -9,7 +9,10 @@
 #include "emulator.h"
 #include "tests/pipeline/shipped.h"
 
-#define SHAPE(b, h, g, m, n, d, e, ...) {.B = b, .H = h, .G = g, .M = m, .N = n, .D = d, .E = e, __VA_ARGS__}
+#define SHAPE(b, h, g, m, n, d, e, ...)                                     \
+    {                                                                       \
+        .B = b, .H = h, .G = g, .M = m, .N = n, .D = d, .E = e, __VA_ARGS__ \
+    }
 
 /* Shapes of a kernel, the rank's own: the first of a list always runs. */
 static const CaseShape line_shapes[] = {
@@ -17,18 +20,21 @@ static const CaseShape line_shapes[] = {
     SHAPE(1, 3, 1, 33, 65, 40, 24, .offset = 32),
     SHAPE(1, 2, 1, 31, 129, 17, 3, .layout = CASE_STRIDED),
     SHAPE(2, 2, 1, 1, 70, 128, 64, .offset = 69),
-    SHAPE(3, 2, 2, 0, 0, 16, 32, .ragged = true, .q_length = {33, 5, 0}, .k_length = {65, 5, 3}, .layout = CASE_BMHD),
+    SHAPE(3, 2, 2, 0, 0, 16, 32, .ragged = true, .q_length = {33, 5, 0}, .k_length = {65, 5, 3},
+          .layout = CASE_BMHD),
     SHAPE(1, 2, 1, 50, 61, 20, 12, .block_m = {8}, .block_n = {16}),
     SHAPE(1, 1, 1, 40, 40, 192, 128, .q_size = 1e4),
 };
 static const CaseShape plane_shapes[] = {
     SHAPE(1, 2, 1, 0, 0, 32, 32, .m_axis = {9, 7}, .n_axis = {9, 7}),
     SHAPE(1, 3, 1, 0, 0, 20, 5, .m_axis = {5, 17}, .n_axis = {11, 18}, .layout = CASE_STRIDED),
-    SHAPE(1, 1, 1, 0, 0, 16, 8, .m_axis = {13, 10}, .n_axis = {13, 10}, .block_m = {3, 5}, .block_n = {2, 7}, .q_size = 1e4),
+    SHAPE(1, 1, 1, 0, 0, 16, 8, .m_axis = {13, 10}, .n_axis = {13, 10}, .block_m = {3, 5}, .block_n = {2, 7},
+          .q_size = 1e4),
 };
 static const CaseShape space_shapes[] = {
     SHAPE(1, 2, 1, 0, 0, 16, 16, .m_axis = {4, 5, 6}, .n_axis = {4, 5, 6}),
-    SHAPE(1, 1, 1, 0, 0, 8, 4, .m_axis = {4, 6, 5}, .n_axis = {4, 6, 5}, .block_m = {2, 2, 3}, .block_n = {1, 4, 2}, .q_size = 1e4),
+    SHAPE(1, 1, 1, 0, 0, 8, 4, .m_axis = {4, 6, 5}, .n_axis = {4, 6, 5}, .block_m = {2, 2, 3},
+          .block_n = {1, 4, 2}, .q_size = 1e4),
 };
 
 static Emulator emulator;
@@ -49,7 +55,8 @@ static const char *run_text(void *user, const Program *program, const int64_t *s
 static void report(const char *path, ElemType elem, const CaseShape *shape, const char *what)
 {
     Arena *arena = arena_create();
-    fprintf(stderr, "\n%s %s, %s:\n    %s\n", path, elem_type_name(elem), case_shape_text(arena, shape), what);
+    fprintf(stderr, "\n%s %s, %s:\n    %s\n", path, elem_type_name(elem), case_shape_text(arena, shape),
+            what);
     arena_destroy(arena);
     failures++;
 }
@@ -63,7 +70,9 @@ static void run_case(const Spec *spec, const char *path, const CaseShape *given,
     Diag *diag = diag_create(arena);
     Target target;
     Emulated emulated = {.library = NULL};
-    Program *program = target_parse(diag, "cuda:sm_90", &target) ? case_program(arena, diag, spec, elem, &shape, &target) : NULL;
+    Program *program = target_parse(diag, "cuda:sm_90", &target)
+                           ? case_program(arena, diag, spec, elem, &shape, &target)
+                           : NULL;
     CaseData *data = program ? case_data_create(spec, elem, &shape) : NULL;
     const char *problem = data ? emulator_build(&emulator, arena, &target, program, &emulated) : NULL;
     if (!program && diag->first && !strcmp(diag->first->id, "not-yet")) {
@@ -96,8 +105,10 @@ static void run_kernel(const char *path, int index)
     }
     CU_ASSERT(spec != NULL);
     if (spec) {
-        const CaseShape *shapes = spec->rank == 1 ? line_shapes : spec->rank == 2 ? plane_shapes : space_shapes;
-        int count = (int)(spec->rank == 1 ? sizeof line_shapes / sizeof *line_shapes
+        const CaseShape *shapes = spec->rank == 1   ? line_shapes
+                                  : spec->rank == 2 ? plane_shapes
+                                                    : space_shapes;
+        int count = (int)(spec->rank == 1   ? sizeof line_shapes / sizeof *line_shapes
                           : spec->rank == 2 ? sizeof plane_shapes / sizeof *plane_shapes
                                             : sizeof space_shapes / sizeof *space_shapes);
         for (int n = 0; n < count; n++)
@@ -145,8 +156,8 @@ int main(int argc, char **argv)
     unsigned failed = CU_get_number_of_failures();
     CU_cleanup_registry();
     emulator_close(&emulator);
-    printf("%ld cases, %ld elements compared, %ld failures, %ld refused, %ld not compiled yet, %ld s\n", cases, elements, failures, refused,
-           later, (long)(time(NULL) - begin));
+    printf("%ld cases, %ld elements compared, %ld failures, %ld refused, %ld not compiled yet, %ld s\n",
+           cases, elements, failures, refused, later, (long)(time(NULL) - begin));
     for (int n = 0; n < path_count; n++)
         free(paths[n]);
     return failed != 0;

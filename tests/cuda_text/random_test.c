@@ -23,8 +23,9 @@ static const char *run_one(Growth *g)
         return diag_to_text(m->diag);
     Target target;
     Emulated emulated;
-    const char *problem = target_parse(m->diag, "cuda:sm_90", &target) ? emulator_build(&emulator, m->arena, &target, m->program, &emulated)
-                                                                       : "no target";
+    const char *problem = target_parse(m->diag, "cuda:sm_90", &target)
+                              ? emulator_build(&emulator, m->arena, &target, m->program, &emulated)
+                              : "no target";
     if (problem && strstr(problem, "do not fit the shared memory")) {
         too_large++;
         return NULL;
@@ -50,8 +51,8 @@ static void test_random(void)
         CU_ASSERT_FATAL(good);
         const char *why = run_one(g);
         if (why)
-            fprintf(stderr, "\n%s\nrandom program %llu: %s\n", from ? program_print(g->m.program, g->m.arena) : "", (unsigned long long)seed,
-                    why);
+            fprintf(stderr, "\n%s\nrandom program %llu: %s\n",
+                    from ? program_print(g->m.program, g->m.arena) : "", (unsigned long long)seed, why);
         CU_ASSERT(why == NULL);
         random_program_drop(g);
         making_close(&g->m);
