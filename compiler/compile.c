@@ -21,10 +21,26 @@ typedef struct Compilation {
     bool last_attempt, quiet;
 } Compilation;
 
+/* A `schedule TARGET { }` block speaks to targets whose name holds it; what came from outside speaks to all. */
+static bool schedule_applies(const char *block, const char *target)
+{
+    return !block || strstr(target, block);
+}
+
+/* What the schedule says of a key. */
+static int64_t setting(const Compilation *c, const char *key, int64_t otherwise)
+{
+    for (int i = 0; i < c->spec->schedule_count; i++)
+        if (!strcmp(c->spec->schedule[i].key, key) && schedule_applies(c->spec->schedule[i].target, c->options->target->name))
+            otherwise = c->spec->schedule[i].value;
+    return otherwise;
+}
+
 static void pass_lower(Compilation *c)
 {
     const Target *target = c->options->target;
     LowerOptions options = {.lowering = factor_asked(c->spec, target->name), .states = target_likes_states(target),
+                            .segments = setting(c, "segment", 0) > 0,
                             .stored_queries = target->kind == TARGET_CUDA && c->options->elem != ELEM_TYPE_F32};
     c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E, options);
 }
@@ -46,21 +62,12 @@ static void pass_fold(Compilation *c)
         schedule_fold(c->program, c->diag);
 }
 
-/* A `schedule TARGET { }` block speaks to targets whose name holds it; what came from outside speaks to all. */
-static bool schedule_applies(const char *block, const char *target)
-{
-    return !block || strstr(target, block);
-}
-
 static void pass_size(Compilation *c)
 {
-    SizeChoice choice = {.chunk = target_chunk(c->options->target, &c->spec->decay)};
+    SizeChoice choice = {.chunk = setting(c, "chunk", target_chunk(c->options->target, &c->spec->decay)), .segment = setting(c, "segment", 0)};
     c->last_attempt = !target_tiles(c->options->target, c->options->elem, c->options->D, c->options->E, c->spec->rank, c->attempt,
                                     choice.block_m, choice.block_n);
     static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
-    for (int i = 0; i < c->spec->schedule_count; i++)
-        if (!strcmp(c->spec->schedule[i].key, "chunk") && schedule_applies(c->spec->schedule[i].target, c->options->target->name))
-            choice.chunk = c->spec->schedule[i].value;
     for (int i = 0; i < c->spec->schedule_count; i++)
         for (int a = 0; a < SPEC_MAX_RANK; a++)
             for (int side = 0; side < 2; side++)

@@ -587,6 +587,22 @@ static AttuneStatus check_states(const Check *c)
     return ATTUNE_OK;
 }
 
+/* A state stands after the last key: no query may come after that. */
+static AttuneStatus check_state_rows(const Check *c)
+{
+    const AttuneLaunch *l = c->launch;
+    if (!c->p->has_state[STATE_IN] && !c->p->has_state[STATE_OUT])
+        return ATTUNE_OK;
+    int64_t ahead = tokens_before(c), last = l->sequences;
+    for (int64_t b = 0; b < (c->ragged ? last : 1); b++) {
+        int64_t m = c->ragged ? l->cu_seqlens_q[b + 1] - l->cu_seqlens_q[b] : *size_of(c->p, VAR_SIZE_M);
+        int64_t n = c->ragged ? l->cu_seqlens_k[b + 1] - l->cu_seqlens_k[b] : *size_of(c->p, VAR_SIZE_N);
+        if (m > 0 && ahead + m > n)
+            return fail(c, "a state is handed over, but the last query stands %lld positions after the last key", (long long)(ahead + m - n));
+    }
+    return ATTUNE_OK;
+}
+
 /* Elements of a written view must have addresses of their own: each stride must step over all smaller dims.
  */
 static AttuneStatus check_distinct(const Check *c, const char *name, const View *view, const int64_t *extent,
@@ -732,6 +748,7 @@ AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch
     TRY(check_grid(c));
     TRY(check_states(c));
     TRY(check_offset(c));
+    TRY(check_state_rows(c));
     TRY(check_params(c));
     TRY(check_inputs(c));
     TRY(check_width(c, o[3]));

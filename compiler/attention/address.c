@@ -212,6 +212,19 @@ void address_open_chunks(Lower *lower, Phase *phase, const char *knob, int64_t c
         lower->program->knobs[lower->chunk].value = chunk;
 }
 
+Inst *address_open_segments(Lower *lower, Phase *phase, bool queries)
+{
+    lower->q = lower->k = (TileSide){0};
+    phase->grid_count = open_heads(phase, VAR_H) + 1;
+    phase->grid[phase->grid_count - 1].name = "segment";
+    phase->grid[phase->grid_count - 1].extent = (Extent){.size = queries ? VAR_SIZE_M : VAR_SIZE_N, .div_knob = lower->segment, .div = 1, .mul = 1};
+    Builder b = open_sequence(lower, phase, VAR_H);
+    Inst *segment = build_grid_index(&b, phase->grid_count - 1);
+    bind_root(lower, phase->body, VAR_H);
+    lower->chunk = program_knob(lower->program, "chunk");
+    return segment;
+}
+
 /* Ordinals are known in the root: what depends on them alone is the same for all chunks. */
 static const Expr *chunk_local(Lower *lower, const char *axis)
 {
@@ -231,6 +244,9 @@ const Expr *address_bind_chunk_queries(Lower *lower, Scope *scope, const Expr *f
     side->sequence_row = value_name(lower, scope, value_of(lower, scope, row), TYPE_INT);
     const Expr *inside = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, expr_int(pool, 0), side->sequence_row),
                                   expr_op2(pool, EXPR_LT, side->sequence_row, var(lower, VAR_SIZE_M)));
+    if (lower->row_first) /* the rows of one segment */
+        inside = expr_op2(pool, EXPR_AND, inside, expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, lower->row_first, side->sequence_row),
+                                                           expr_op2(pool, EXPR_LT, side->sequence_row, lower->row_end)));
     side->inside = value_of(lower, scope, inside);
     scope_bind(lower, scope, side->inside_name, side->inside);
     row = add(lower, side->sequence_row, value_name(lower, lower->root, lower->q_begin, TYPE_INT));

@@ -267,6 +267,20 @@ static void quadratic_lower(Lower *lower)
     forward_store(lower, lower->root, o, returns, empty);
 }
 
+static void ordered_lower(Lower *lower, const LoweringChoice *choice, bool segments)
+{
+    bool recurrent = choice->lowering == LOWERING_RECURRENT;
+    if (segments && lower->spec->decay.beta) {
+        diag_error(lower->diag, lower->spec->decay.span, "lowering",
+                   "the delta rule cannot be cut into segments: what one does to the state is no factor");
+        arena_fail(lower->arena);
+    }
+    if (segments && !recurrent)
+        segment_lower(lower, &choice->factor);
+    else
+        scan_lower(lower, &choice->factor, recurrent);
+}
+
 Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem, int64_t D, int64_t E, LowerOptions options)
 {
     Lower lower = {.arena = arena, .diag = diag, .pool = spec->pool, .elem = elem, .D = D, .E = E};
@@ -296,7 +310,7 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
     if (choice.lowering == LOWERING_QUADRATIC)
         quadratic_lower(&lower);
     else if (choice.factor.ordered)
-        scan_lower(&lower, &choice.factor, choice.lowering == LOWERING_RECURRENT);
+        ordered_lower(&lower, &choice, options.segments);
     else
         whole_lower(&lower, &choice.factor);
     return lower.program;

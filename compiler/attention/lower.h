@@ -52,7 +52,8 @@ typedef struct Lower {
     int tensor_decay, tensor_decay_q; /* prefix sums of log decays at the keys and at the queries, or -1 */
     struct MaskTable *tables;        /* block minima and maxima */
     int table_count;
-    int chunk;                       /* knob of the linear lowerings */
+    int chunk, segment;              /* knobs of the linear lowerings */
+    const Expr *row_first, *row_end; /* rows of the queries of a segment; NULL: all */
     const Expr *key_offset;          /* position of key row 0 and of tokens' index 0; NULL: 0 */
     int tensor_state[2];             /* STATE_IN, STATE_OUT; -1: states cannot be handed over */
 } Lower;
@@ -83,6 +84,8 @@ const Expr *value_element(Lower *lower, int tensor, const Expr *head, const Expr
 void address_open(Lower *lower, Phase *phase, bool queries, int heads);
 /* Opens a phase over (b, head) alone, for work that is serial along the sequence. */
 void address_open_rows(Lower *lower, Phase *phase, int heads);
+/* Opens a phase over (b, head, segments of the queries or of the keys); gives the segment's ordinal. */
+Inst *address_open_segments(Lower *lower, Phase *phase, bool queries);
 /* Tile axes and boxes of both sides; part of address_open. */
 void address_declare(Lower *lower);
 /* Opens a phase over (b, head) that goes through the positions in chunks, whose size is a knob (0: not chosen yet). The queries and the keys that stand at the positions from `first` on: rows, VAR_I0 or VAR_J0, along axis "i" or the
@@ -125,6 +128,7 @@ void forward_store(Lower *lower, Scope *scope, Inst *o, Inst *const *returns, In
 typedef struct LowerOptions {
     Lowering lowering;
     bool states;                     /* states are fast on the target */
+    bool segments;                   /* of ordered linear forms: sequences are cut into segments that run at once */
     bool stored_queries;             /* products read queries from memory: q' is materialised like k' */
 } LowerOptions;
 /* The Program for one storage type and pair of widths, or NULL with diagnostics. */

@@ -145,12 +145,12 @@ static void chunk_update(State *state, Chunk *chunk)
     }
 }
 
-static void scan_chunk(State *state, Scope *scope, const Expr *first, const Expr *end)
+static void scan_chunk(State *state, Scope *scope, const Expr *first, const Expr *last, bool queries)
 {
     Lower *lower = state->lower;
     ExprPool *pool = state->pool;
     Chunk chunk = {.scope = scope, .first = first};
-    chunk.decay = decay_open(state, scope, first, end);
+    chunk.decay = decay_open(state, scope, first, last);
     chunk.key_local = address_bind_chunk_keys(lower, scope, first, "j");
     chunk.key = state_key(state, scope);
     chunk.value = state_value(state, scope);
@@ -160,21 +160,47 @@ static void scan_chunk(State *state, Scope *scope, const Expr *first, const Expr
         chunk.key_sums = decay_sums(chunk.decay, scope, chunk.key_local);
     if (lower->spec->decay.beta)
         delta_solve(state, &chunk);
-
-    /* Chunks in which no query stands only pass. */
-    const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT), *offset = expr_var(pool, VAR_OFFSET, TYPE_INT);
-    const Expr *rows = expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT));
-    const Expr *some = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LT, first, rows),
-                                expr_op2(pool, EXPR_LT, offset, expr_op2(pool, EXPR_ADD, first, knob)));
-    Inst *live = build_if(&scope->at, value_of(lower, scope, some), false);
-    scope->at.before = live; /* what the rows need of the chunk alone */
-    Scope *inner = scope_open(lower, scope, live->body, NULL);
-    const Expr *query_local = address_bind_chunk_queries(lower, inner, first);
-    chunk_rows(state, &chunk, inner, query_local);
-    scope->at.before = NULL;
-    lower->q = (TileSide){0};
-    value_forget(lower);
+    if (queries) { /* chunks in which no query stands only pass */
+        const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT), *offset = expr_var(pool, VAR_OFFSET, TYPE_INT);
+        const Expr *from = offset, *to = expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT));
+        if (lower->row_first) {
+            from = expr_op2(pool, EXPR_ADD, offset, lower->row_first);
+            to = expr_op2(pool, EXPR_MIN, to, expr_op2(pool, EXPR_ADD, offset, lower->row_end));
+        }
+        const Expr *some = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LT, first, to),
+                                    expr_op2(pool, EXPR_LT, from, expr_op2(pool, EXPR_ADD, first, knob)));
+        Inst *live = build_if(&scope->at, value_of(lower, scope, some), false);
+        scope->at.before = live; /* what the rows need of the chunk alone */
+        Scope *inner = scope_open(lower, scope, live->body, NULL);
+        const Expr *query_local = address_bind_chunk_queries(lower, inner, first);
+        chunk_rows(state, &chunk, inner, query_local);
+        scope->at.before = NULL;
+        lower->q = (TileSide){0};
+        value_forget(lower);
+    }
     chunk_update(state, &chunk);
+    if (state->log && chunk.decay) {
+        Inst *parts[] = {state->log, chunk.decay->total};
+        build_set(&scope->at, state->log, build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
+    }
+}
+
+void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, const Expr *last, bool queries)
+{
+    Lower *lower = state->lower;
+    ExprPool *pool = state->pool;
+    const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT);
+    const Expr *up = expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_SUB, end, begin), expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
+    Inst *chunks = value_of(lower, root, expr_op2(pool, EXPR_DIV, up, knob));
+    Inst *loop = build_for(&root->at, value_of(lower, root, expr_int(pool, 0)), chunks, false);
+    root->at.before = loop;
+    Scope *scope = scope_open(lower, root, loop->body, NULL);
+    value_forget(lower);
+    const Expr *first = expr_op2(pool, EXPR_ADD, begin, expr_op2(pool, EXPR_MUL, value_name(lower, scope, loop, TYPE_INT), knob));
+    first = value_name(lower, scope, value_of(lower, scope, first), TYPE_INT);
+    scan_chunk(state, scope, first, last, queries);
+    root->at.before = NULL;
+    value_forget(lower);
 }
 
 void scan_lower(Lower *lower, const Factor *factor, bool recurrent)
@@ -186,22 +212,11 @@ void scan_lower(Lower *lower, const Factor *factor, bool recurrent)
     state_begin(&state, root);
     /* Positions from the first query or key to the last query or key. */
     const Expr *offset = expr_var(pool, VAR_OFFSET, TYPE_INT), *keys = lower->key_offset ? lower->key_offset : expr_int(pool, 0);
-    const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT);
     const Expr *begin = expr_op2(pool, EXPR_MIN, offset, keys);
     const Expr *end = expr_op2(pool, EXPR_MAX, expr_op2(pool, EXPR_ADD, keys, expr_var(pool, VAR_SIZE_N, TYPE_INT)),
                                expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT)));
     begin = value_name(lower, root, value_of(lower, root, begin), TYPE_INT);
     end = value_name(lower, root, value_of(lower, root, end), TYPE_INT);
-    const Expr *up = expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_SUB, end, begin), expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
-    Inst *chunks = value_of(lower, root, expr_op2(pool, EXPR_DIV, up, knob));
-    Inst *loop = build_for(&root->at, value_of(lower, root, expr_int(pool, 0)), chunks, false);
-    root->at.before = loop;
-    Scope *scope = scope_open(lower, root, loop->body, NULL);
-    value_forget(lower);
-    const Expr *first = expr_op2(pool, EXPR_ADD, begin, expr_op2(pool, EXPR_MUL, value_name(lower, scope, loop, TYPE_INT), knob));
-    first = value_name(lower, scope, value_of(lower, scope, first), TYPE_INT);
-    scan_chunk(&state, scope, first, end);
-    root->at.before = NULL;
-    value_forget(lower);
+    scan_chunks(&state, root, begin, end, end, true);
     state_end(&state, root);
 }

@@ -77,7 +77,7 @@ static void part_indices(State *state, Scope *scope, Part part, Inst *indices[4]
     indices[3] = value_of(lower, scope, part == PART_S ? state->ec : expr_int(state->pool, part == PART_Z ? lower->Ev : 0));
 }
 
-void state_begin(State *state, Scope *scope)
+void state_vars(State *state, Scope *scope)
 {
     Lower *lower = state->lower;
     ExprPool *pool = state->pool;
@@ -89,6 +89,13 @@ void state_begin(State *state, Scope *scope)
         state->z = build_var(&scope->at, ELEM_TYPE_F32, axes, 1, zero);
     if (keeps_count(lower->spec, state->factor))
         state->count = build_var(&scope->at, ELEM_TYPE_F32, NULL, 0, zero);
+}
+
+void state_begin(State *state, Scope *scope)
+{
+    Lower *lower = state->lower;
+    ExprPool *pool = state->pool;
+    state_vars(state, scope);
     if (lower->tensor_state[STATE_IN] < 0)
         return;
     const Expr *in = expr_op2(pool, EXPR_MOD, expr_var(pool, VAR_STATE, TYPE_INT), expr_int(pool, 2));

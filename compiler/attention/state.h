@@ -16,12 +16,15 @@ typedef struct State {
     bool wants_sum;            /* z is kept: the normaliser or a return needs the sum of the weights */
     bool wants_count;          /* how many keys a row sees is needed */
     Inst *s, *z, *count;       /* vars; z and count may be NULL */
+    Inst *log;                 /* var: sum of the logs of the decays, [] or [d]; NULL unless asked for */
 } State;
 
 /* Axes and needs; opens no var. In the phase that is open. */
 State state_create(Lower *lower, const Factor *factor);
 /* The vars, from zero or the state that the launch continues from, at the end of the scope. */
 void state_begin(State *state, Scope *scope);
+/* The vars alone, from zero. */
+void state_vars(State *state, Scope *scope);
 /* Hands the state on when the launch asks for it. */
 void state_end(State *state, Scope *scope);
 /* Declares the tensors that states come from and go to, unless something looks back past the first token. Before any
@@ -76,6 +79,10 @@ Inst *scan_similarity(State *state, Scope *scope, Inst *a, Inst *b, Inst *sums_a
 
 /* The lowerings ------------------------------------------------------------------------------------------------ */
 void scan_lower(Lower *lower, const Factor *factor, bool recurrent); /* scan.c: ordered; in chunks or token by token */
+/* Chunks of [begin, end) in order, which goes on from the state's vars; `last`: positions from here on take no step of
+ * the decay. With queries the rows that stand there are made and stored. */
+void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, const Expr *last, bool queries);
+void segment_lower(Lower *lower, const Factor *factor);              /* segment.c: ordered, segments at once */
 void whole_lower(Lower *lower, const Factor *factor);                /* whole.c: without an order */
 
 #endif

@@ -16,7 +16,7 @@ void schedule_fold(Program *program, Diag *diag);
 /* What the `size` pass needs to know. Zeros: choose. */
 typedef struct SizeChoice {
     int64_t block_m[SPEC_MAX_RANK], block_n[SPEC_MAX_RANK];
-    int64_t chunk;
+    int64_t chunk, segment;
 } SizeChoice;
 /* Gives the knobs values: stage LOGICAL -> SIZED. */
 void schedule_size(Program *program, Diag *diag, const SizeChoice *choice);

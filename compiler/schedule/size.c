@@ -39,6 +39,13 @@ void schedule_size(Program *program, Diag *diag, const SizeChoice *choice)
         }
         if (strcmp(knob->name, "chunk") == 0)
             knob->value = choice->chunk;
+        if (strcmp(knob->name, "segment") == 0) { /* of whole chunks; it is no tile */
+            knob->value = choice->segment;
+            if (knob->value < choice->chunk || knob->value % choice->chunk || knob->value > 1 << 20)
+                diag_error(diag, SPAN_NONE, "schedule-value", "schedule: segment = %lld must be a multiple of chunk = %lld up to 1048576",
+                           (long long)knob->value, (long long)choice->chunk);
+            continue;
+        }
         if (knob->value < 1 || knob->value > 4096)
             diag_error(diag, SPAN_NONE, "schedule-value", "schedule: %s = %lld must be between 1 and 4096", knob->name, (long long)knob->value);
     }

@@ -5,7 +5,7 @@
 #include "check_internal.h"
 
 const char *const schedule_keys[] = {"block_m", "block_m1", "block_m2", "block_n", "block_n1", "block_n2",
-                                     "chunk",   "stages",   "warps",    "splits",  "lowering", NULL};
+                                     "chunk",   "stages",   "warps",    "splits",  "lowering", "segment", NULL};
 
 /* Values that are words: the position in the list, from 1. */
 static const char *const lowerings[] = {"quadratic", "chunked", "recurrent", NULL};

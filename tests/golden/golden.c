@@ -176,7 +176,7 @@ static void run_tile(const char *path, const char *text)
         const char *blocks = directive(text, "blocks", NULL);
         if (blocks)
             sscanf(blocks, " %lld %lld", &m, &n);
-        schedule_size(program, diag, &(SizeChoice){{m, m, m}, {n, n, n}, 16});
+        schedule_size(program, diag, &(SizeChoice){{m, m, m}, {n, n, n}, 16, 0});
     } else if (strncmp(run, "propagate", 9) == 0) {
         schedule_propagate(program, diag);
         schedule_simplify(program, diag);

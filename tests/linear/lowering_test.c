@@ -65,6 +65,7 @@ static const CaseShape shapes[] = {
     SHAPE(4, 2, 1, 0, 0, 16, 8, .ragged = true, .q_length = {17, 0, 1, 70}, .k_length = {17, 0, 1, 70}),
     SHAPE(3, 2, 2, 0, 0, 8, 16, .ragged = true, .q_length = {33, 5, 0}, .k_length = {65, 7, 3}, .layout = CASE_BMHD),
 };
+enum { SEGMENTS = LOWERING_COUNT }; /* chunked, and cut into segments */
 static const int64_t chunks[] = {0, 16, 24, 1, 64};
 
 typedef struct Tally { long cases, elements, skipped; } Tally;
@@ -93,9 +94,10 @@ static void run_text(const Form *text, Tally *tally, bool few)
     }
     int ran = 0;
     for (size_t n = 0; n < sizeof shapes / sizeof *shapes; n++)
-        for (int64_t lowering = LOWERING_QUADRATIC; lowering <= LOWERING_RECURRENT; lowering++) {
+        for (int64_t lowering = LOWERING_QUADRATIC; lowering <= SEGMENTS; lowering++) {
             bool ordered = strstr(text->items, "j <= i") || strstr(text->items, "decay");
-            if ((lowering == LOWERING_QUADRATIC && text->recurrence) || (lowering == LOWERING_RECURRENT && !ordered))
+            if ((lowering == LOWERING_QUADRATIC && text->recurrence) || (lowering >= LOWERING_RECURRENT && !ordered) ||
+                (lowering == SEGMENTS && strstr(text->items, "delta(")))
                 continue;
             if (few && (n + (size_t)lowering) % 4)
                 continue;
@@ -103,8 +105,9 @@ static void run_text(const Form *text, Tally *tally, bool few)
             /* Tokens past the last key have no element in a packed input. */
             if (shape.ragged && has_token_input(spec) && shape.q_length[0] > shape.k_length[0])
                 continue;
-            shape.lowering = lowering;
-            shape.chunk = lowering == LOWERING_CHUNKED ? chunks[n % (sizeof chunks / sizeof *chunks)] : 0;
+            shape.lowering = lowering == SEGMENTS ? LOWERING_CHUNKED : lowering;
+            shape.chunk = lowering == LOWERING_CHUNKED ? chunks[n % (sizeof chunks / sizeof *chunks)] : lowering == SEGMENTS ? 8 : 0;
+            shape.segment = lowering == SEGMENTS ? 16 + 8 * (int64_t)(n % 3) : 0;
             shape.seed = n + 1;
             ElemType elem = elems[(n + (size_t)lowering) % 3];
             CaseVerdict verdict = case_run(spec, elem, &shape, CASE_INTERP | CASE_CPU);

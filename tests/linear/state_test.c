@@ -44,8 +44,9 @@ static AttuneKernel *make_kernel(const Variant *variant, const char *lowering, c
     int length = snprintf(text, sizeof text, "attention a { %s }", variant->items);
     AttuneSpec *spec = attune_spec_from_text(text, (size_t)length, NULL, &error);
     expect_ok(spec ? ATTUNE_OK : attune_error_status(error), error);
-    AttuneSetting settings[] = {{"lowering", lowering}, {"chunk", "16"}};
-    AttuneKernelOptions options = {.target = target, .dtype = ATTUNE_F32, .d = d, .e = e, .settings = settings, .setting_count = 2};
+    bool segments = !strcmp(lowering, "segments");
+    AttuneSetting settings[] = {{"lowering", segments ? "chunked" : lowering}, {"chunk", "16"}, {"segment", "32"}};
+    AttuneKernelOptions options = {.target = target, .dtype = ATTUNE_F32, .d = d, .e = e, .settings = settings, .setting_count = segments ? 3 : 2};
     AttuneKernel *kernel = attune_kernel_create(context, spec, &options, &error);
     expect_ok(kernel ? ATTUNE_OK : attune_error_status(error), error);
     attune_spec_destroy(spec);
@@ -165,6 +166,13 @@ static void test_cuts(void)
             run_cut(&variants[n], chunked, chunked, &data, &random, "chunks, cut");
             run_cut(&variants[n], recurrent, recurrent, &data, &random, "token by token, cut");
             run_cut(&variants[n], chunked, recurrent, &data, &random, "mixed, cut");
+            if (!strstr(variants[n].items, "delta(")) {
+                AttuneKernel *segments = make_kernel(&variants[n], "segments", targets[t], D, E);
+                expect_ok(launch_part(segments, &variants[n], &data, data.o, 0, data.T, NULL, NULL, &error), error);
+                compare(&variants[n], "segments", &data);
+                run_cut(&variants[n], segments, chunked, &data, &random, "segments, cut");
+                attune_kernel_destroy(segments);
+            }
             attune_kernel_destroy(chunked);
             attune_kernel_destroy(recurrent);
             free_data(&data);

@@ -37,7 +37,7 @@ char *case_shape_text(Arena *arena, const CaseShape *s)
         text_add(&text, " tiles %lldx%lldx%lld, %lldx%lldx%lld", (long long)s->block_m[0], (long long)s->block_m[1], (long long)s->block_m[2],
                  (long long)s->block_n[0], (long long)s->block_n[1], (long long)s->block_n[2]);
     if (s->lowering || s->chunk)
-        text_add(&text, " lowering %lld chunk %lld", (long long)s->lowering, (long long)s->chunk);
+        text_add(&text, " lowering %lld chunk %lld segment %lld", (long long)s->lowering, (long long)s->chunk, (long long)s->segment);
     return text.data;
 }
 
@@ -97,6 +97,7 @@ static const Spec *with_tiles(Arena *arena, const Spec *spec, const CaseShape *s
             add_setting(result, keys[side][a], (side ? shape->block_n : shape->block_m)[a]);
     add_setting(result, "chunk", shape->chunk);
     add_setting(result, "lowering", shape->lowering);
+    add_setting(result, "segment", shape->segment);
     return result;
 }
 

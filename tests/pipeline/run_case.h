@@ -41,7 +41,7 @@ typedef struct CaseShape {
     double q_size;                            /* standard deviation of q; 0: 1 */
     uint64_t seed;
     int64_t block_m[SPEC_MAX_RANK], block_n[SPEC_MAX_RANK]; /* 0: the target's choice */
-    int64_t chunk, lowering;                  /* 0: the compiler's choice */
+    int64_t chunk, lowering, segment;                /* 0: the compiler's choice */
 } CaseShape;
 char *case_shape_text(Arena *arena, const CaseShape *shape);
 
