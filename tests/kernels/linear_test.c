@@ -177,6 +177,67 @@ static double gated_linear(const Pair *at, double dot)
     return s / sqrt((double)D);
 }
 
+/* With unit x for x: sum over 5 directions of cos(w.(q - k)), what is new against what is kept. */
+static double rfa(const Pair *at, double dot)
+{
+    int64_t D = at->p->ref.D, N = at->p->ref.N;
+    const double *gate = input_of(at->p, "gate") + (at->b * at->p->ref.H + at->h) * N;
+    double s = 0, norm_q = sqrt(length_of(at->q, D) * length_of(at->q, D) + 1e-12), norm_k = sqrt(length_of(at->k, D) * length_of(at->k, D) + 1e-12);
+    (void)dot;
+    for (int64_t r = 0; r < 5; r++) {
+        const double *omega = input_of(at->p, "omega") + (at->h * 5 + r) * D;
+        double phase = 0;
+        for (int64_t c = 0; c < D; c++)
+            phase += omega[c] * (at->q[c] / norm_q - at->k[c] / norm_k);
+        s += cos(phase);
+    }
+    s *= 1 - sigma(gate[at->j]);
+    for (int64_t t = at->j + 1; t <= at->i; t++)
+        s *= sigma(gate[t]);
+    return s;
+}
+/* The real part of q conj(k) exp(i theta (i - j)) for pairs of channels as complex numbers, times exp(-slope (i - j)) */
+static double transnormer_llm(const Pair *at, double dot)
+{
+    int64_t half = at->p->ref.D / 2;
+    double s = 0, gap = (double)(at->i - at->j), y[2][16];
+    (void)dot;
+    for (int64_t c = 0; c < at->p->ref.D; c++) {
+        y[0][c] = at->q[c] * sigma(at->q[c]);
+        y[1][c] = at->k[c] * sigma(at->k[c]);
+    }
+    for (int64_t c = 0; c < half; c++) {
+        double theta = input_of(at->p, "theta")[at->h * at->p->ref.D + c];
+        s += (y[0][c] * y[1][c] + y[0][c + half] * y[1][c + half]) * cos(theta * gap);
+        s -= (y[0][c + half] * y[1][c] - y[0][c] * y[1][c + half]) * sin(theta * gap);
+    }
+    return s * exp(-input_of(at->p, "slope")[at->h] * gap);
+}
+static void norm_and_gate(const Problem *p, int64_t b, int64_t h, int64_t i, double *o)
+{
+    root_mean_square(p, b, h, i, o);
+    for (int64_t e = 0; e < p->ref.E; e++)
+        o[e] *= input_of(p, "gate")[((b * p->ref.H + h) * p->ref.N + i) * p->ref.E + e];
+}
+static double regla(const Pair *at, double dot)
+{
+    int64_t D = at->p->ref.D, N = at->p->ref.N;
+    double s = 0, most = -INFINITY, shift = input_of(at->p, "shift")[at->b * at->p->ref.H + at->h];
+    (void)dot;
+    for (int64_t c = 0; c < D; c++)
+        most = fmax(most, at->q[c]);
+    for (int64_t c = 0; c < D; c++) {
+        double keep = 1;
+        for (int64_t t = at->j + 1; t <= at->i; t++) {
+            int64_t n = ((at->b * at->p->ref.H + at->h) * N + t) * D + c;
+            double g = sigma(input_of(at->p, "gate")[n]), r = sigma(input_of(at->p, "refine")[n]);
+            keep *= (1 - r) * g * g + r * (1 - (1 - g) * (1 - g));
+        }
+        s += exp(at->q[c] - most) * exp(at->k[c] - shift) * keep;
+    }
+    return s / (exp(1) * sqrt((double)D * (exp(2) - 1)));
+}
+
 /* S <- alpha S (I - beta k k^T) + beta v k^T, o = S q, with unit q and k */
 static void delta(const Problem *p, Expected *expected)
 {
@@ -327,6 +388,12 @@ static const KernelCase cases[] = {
      .oracle = {.visible = causal, .weight = hedgehog, .plain_sum = true, .divisor = by_sum}},
     {"linear/spectral", LINE, .settings = {{"r", "5"}},
      .oracle = {.weight = spectral, .plain_sum = true, .divisor = by_sum}},
+    {"linear/rfa", LINE, .settings = {{"r", "5"}},
+     .oracle = {.visible = causal, .weight = rfa, .plain_sum = true, .divisor = by_sum}},
+    {"linear/transnormer_llm", LINE,
+     .oracle = {.visible = causal, .weight = transnormer_llm, .plain_sum = true, .finish = norm_and_gate}},
+    {"linear/regla", LINE,
+     .oracle = {.visible = causal, .weight = regla, .plain_sum = true, .finish = root_mean_square}},
     {"linear/ssd", LINE, .prepare = gates, .oracle = {.visible = causal, .weight = ssd, .plain_sum = true}},
     {"linear/gated_linear", LINE, .prepare = gates,
      .oracle = {.visible = causal, .weight = gated_linear, .plain_sum = true}},
