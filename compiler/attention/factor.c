@@ -124,19 +124,104 @@ static bool linear_normaliser(Factor *factor, const Spec *spec)
     return true;
 }
 
-typedef struct Renaming { ExprPool *pool; int32_t from; VarId to; } Renaming;
+typedef struct Leaf { int32_t var; const Expr *with; } Leaf;
 
-static const Expr *rename_leaf(void *user, const Expr *leaf)
+static const Expr *replace_var(void *user, const Expr *leaf)
 {
-    const Renaming *r = user;
-    return leaf->op == EXPR_VAR && leaf->index == r->from ? expr_var(r->pool, r->to, TYPE_INT) : NULL;
+    const Leaf *replaced = user;
+    return leaf->op == EXPR_VAR && leaf->index == replaced->var ? replaced->with : NULL;
+}
+
+static const Expr *at_channel(ExprPool *pool, const Expr *e, VarId channel, const Expr *at)
+{
+    Leaf leaf = {(int32_t)channel, at};
+    return expr_substitute(pool, e, replace_var, &leaf);
+}
+
+static bool is_polynomial(const Expr *e)
+{
+    if (!expr_uses(e, VAR_S) || e->op == EXPR_VAR)
+        return true;
+    switch (e->op) {
+    case EXPR_ADD: case EXPR_SUB: case EXPR_MUL:
+        return is_polynomial(e->args[0]) && is_polynomial(e->args[1]);
+    case EXPR_DIV: case EXPR_POW: /* s^2; a power that depends on more has no constant second derivative */
+        return is_polynomial(e->args[0]) && !expr_uses(e->args[1], VAR_S) && (e->op == EXPR_DIV || e->args[1]->op == EXPR_FLOAT);
+    case EXPR_NEG:
+        return is_polynomial(e->args[0]);
+    default:
+        return false;
+    }
+}
+
+/* The coefficients of a score c0 + c1 s + c2 s^2 whose coefficients no key has a part in. */
+static bool polynomial_score(const Spec *spec, Arena *arena, const Expr *coefficient[3])
+{
+    ExprPool *pool = spec->pool;
+    const Expr *s = expr_var(pool, VAR_S, TYPE_FLOAT);
+    if (!is_polynomial(spec->score))
+        return false;
+    const Expr *slope = expr_derive(pool, spec->score, s), *bend = slope ? expr_derive(pool, slope, s) : NULL;
+    if (!bend || expr_uses(bend, VAR_S))
+        return false;
+    Leaf zero = {VAR_S, expr_float(pool, 0)};
+    coefficient[0] = expr_substitute(pool, spec->score, replace_var, &zero);
+    coefficient[1] = expr_substitute(pool, slope, replace_var, &zero);
+    coefficient[2] = expr_op2(pool, EXPR_MUL, bend, expr_float(pool, 0.5));
+    for (int n = 0; n < 3; n++) {
+        Sides sides = {false, false};
+        expr_walk(arena, coefficient[n], note_side, &sides);
+        if (sides.key)
+            return false;
+    }
+    return true;
+}
+
+/* The polynomial as a sum of products over the channels (1, x, x x): 1 + n + n^2 of them for n. */
+static void expand_polynomial(Factor *factor, const Spec *spec, const Expr *const coefficient[3])
+{
+    ExprPool *pool = spec->pool;
+    const Expr *n = factor->width, *one = expr_int(pool, 1), *q = factor->query, *k = factor->key;
+    if (factor->query_scale)
+        q = expr_op2(pool, EXPR_MUL, q, factor->query_scale);
+    if (factor->key_scale)
+        k = expr_op2(pool, EXPR_MUL, k, factor->key_scale);
+    VarId old = factor->channel;
+    factor->channel = expr_fresh_bound(pool);
+    const Expr *c = expr_var(pool, factor->channel, TYPE_INT), *before = expr_op2(pool, EXPR_SUB, c, one), *pair = expr_op2(pool, EXPR_SUB, before, n);
+    const Expr *single = expr_op2(pool, EXPR_MOD, before, n), *left = expr_op2(pool, EXPR_MOD, expr_op2(pool, EXPR_DIV, pair, n), n);
+    const Expr *right = expr_op2(pool, EXPR_MOD, pair, n), *sides[2] = {q, k}, *made[2];
+    for (int side = 0; side < 2; side++) {
+        const Expr *x = at_channel(pool, sides[side], old, single);
+        const Expr *xx = expr_op2(pool, EXPR_MUL, at_channel(pool, sides[side], old, left), at_channel(pool, sides[side], old, right));
+        const Expr *constant = side == 0 ? coefficient[0] : expr_float(pool, 1);
+        if (side == 0) {
+            x = expr_op2(pool, EXPR_MUL, coefficient[1], x);
+            xx = expr_op2(pool, EXPR_MUL, coefficient[2], xx);
+        }
+        made[side] = expr_op3(pool, EXPR_SELECT, expr_op2(pool, EXPR_EQ, c, expr_int(pool, 0)), constant,
+                              expr_op3(pool, EXPR_SELECT, expr_op2(pool, EXPR_LE, c, n), x, xx));
+    }
+    factor->query = made[0];
+    factor->key = made[1];
+    factor->query_scale = factor->key_scale = NULL;
+    factor->width = expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_ADD, one, n), expr_op2(pool, EXPR_MUL, n, n));
+    factor->polynomial = true;
 }
 
 static bool separable_score(Factor *factor, Arena *arena, const Spec *spec)
 {
     Split score = {.arena = arena, .pool = spec->pool, .factor = factor, .centre_op = EXPR_VAR, .centre_index = VAR_S};
-    if (!split_product(&score, spec->score, false))
-        return false;
+    const Expr *coefficient[3];
+    bool polynomial = false;
+    if (!split_product(&score, spec->score, false)) {
+        polynomial = spec->decay.kind != DECAY_CHANNEL && !spec->decay.beta && polynomial_score(spec, arena, coefficient);
+        if (!polynomial)
+            return false;
+        factor->reason = NULL;
+        score.query = score.key = NULL;
+        score.found = 1;
+    }
     if (!score.found)
         return refuse(factor, spec->score->span, "the score does not depend on the similarity");
     Split outer = {.arena = arena, .pool = spec->pool, .factor = factor, .centre_op = EXPR_SUM, .centre_index = -1,
@@ -149,8 +234,8 @@ static bool separable_score(Factor *factor, Arena *arena, const Spec *spec)
     factor->key_scale = outer.key;
     factor->channel = expr_fresh_bound(spec->pool);
     factor->width = outer.centre->args[0];
-    Renaming renaming = {spec->pool, outer.centre->index, factor->channel};
-    const Expr *body = expr_substitute(spec->pool, outer.centre->args[1], rename_leaf, &renaming);
+    Leaf channel = {outer.centre->index, expr_var(spec->pool, factor->channel, TYPE_INT)};
+    const Expr *body = expr_substitute(spec->pool, outer.centre->args[1], replace_var, &channel);
     Split inner = {.arena = arena, .pool = spec->pool, .factor = factor, .centre_op = EXPR_OP_COUNT};
     if (!split_product(&inner, body, false) || !inner.query || !inner.key) {
         factor->reason = NULL;
@@ -158,6 +243,8 @@ static bool separable_score(Factor *factor, Arena *arena, const Spec *spec)
     }
     factor->query = inner.query;
     factor->key = inner.key;
+    if (polynomial)
+        expand_polynomial(factor, spec, coefficient);
     return true;
 }
 
@@ -237,6 +324,9 @@ LoweringChoice factor_choose(Arena *arena, const Spec *spec, Lowering asked, boo
     } else if (is_recurrence(spec)) {
         choice.lowering = LOWERING_CHUNKED;
         choice.why = arena_printf(arena, "%s has no quadratic form", rule);
+    } else if (choice.factor.polynomial) {
+        choice.lowering = LOWERING_QUADRATIC;
+        choice.why = "as a state, the score's square would have the square of its channels: lowering=chunked takes that";
     } else if (!states) {
         choice.lowering = LOWERING_QUADRATIC;
         choice.why = "the weights factorise, but this target's states are not faster yet";

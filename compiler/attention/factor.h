@@ -21,6 +21,7 @@ typedef struct Factor {
     Span span;              /* what the reason speaks of */
     bool ordered;           /* by the mask or by a decay */
     bool mask_ordered;
+    bool polynomial;        /* the channels are those of (1, x, x x) */
     VarId channel;
     const Expr *width;      /* of the channel */
     const Expr *query, *key;             /* over ELEM_Q(channel), ELEM_K(channel) */

@@ -52,10 +52,17 @@ static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *que
 
     /* Inside the chunk: the scores, from the similarity as the spec has it. */
     scope->at.label = "similarity";
-    Inst *similarity = scan_similarity(state, scope, query, chunk->key, by_channel ? query_sums : NULL, chunk->key_sums, before);
-    const Expr *s = named(state, scope, similarity);
-    const Expr *weight = times(state, s, times(state, factor->query_scale ? feature_expand(lower, factor->query_scale) : NULL,
-                                               factor->key_scale && !spec->decay.beta ? feature_expand(lower, factor->key_scale) : NULL));
+    const Expr *weight;
+    if (factor->polynomial) { /* the polynomial itself: its expansion is for the state */
+        Inst *similarity = value_of(lower, scope, feature_expand(lower, spec->similarity));
+        scope_bind(lower, scope, expr_var(pool, VAR_S, TYPE_FLOAT), similarity);
+        weight = feature_expand(lower, spec->score);
+    } else {
+        Inst *similarity = scan_similarity(state, scope, query, chunk->key, by_channel ? query_sums : NULL, chunk->key_sums, before);
+        weight = times(state, named(state, scope, similarity),
+                       times(state, factor->query_scale ? feature_expand(lower, factor->query_scale) : NULL,
+                             factor->key_scale && !spec->decay.beta ? feature_expand(lower, factor->key_scale) : NULL));
+    }
     scope->at.label = "score";
     scope->at.span = spec->score->span;
     if (chunk->decay && !by_channel)
