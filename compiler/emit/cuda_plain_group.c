@@ -182,10 +182,11 @@ bool plain_is_copy(Emitter *e, const Step *step)
 {
     const Inst *load = step->members[0];
     const PlainValue *v = &e->plan.values[load->id];
+    if (step->member_count != 1 || load->op != TILE_LOAD || !v->buffered || step->axes.axis_count < 2)
+        return false;
     const Tensor *tensor = &e->g->program->tensors[load->tensor];
     int size = elem_type_size(tensor->elem), last = step->axes.axis[step->axes.axis_count - 1];
-    if (step->member_count != 1 || load->op != TILE_LOAD || !v->buffered || step->axes.axis_count < 2 ||
-        elem_class(tensor->elem) != TYPE_FLOAT || load->type.elem != tensor->elem ||
+    if (elem_class(tensor->elem) != TYPE_FLOAT || load->type.elem != tensor->elem ||
         plain_extent(e->g, last) * size % 16 || v->pitch * size % 16)
         return false;
     const Inst *column = load->args[load->arg_count - 1];
