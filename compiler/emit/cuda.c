@@ -46,7 +46,8 @@ bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program 
         cuda_line(g, "/* phase %s */\n", g->phase->name);
         int errors = diag->errors;
         out->attends[p] = !plain_only && !strcmp(target->arch, "sm_90a") && cuda_attend(g, &out->phases[p]);
-        if (!out->attends[p] && (diag->errors > errors || !cuda_plain(g, &out->phases[p])))
+        out->slices[p] = 1;
+        if (!out->attends[p] && (diag->errors > errors || !cuda_plain(g, &out->phases[p], &out->slices[p])))
             return false;
         attends |= out->attends[p];
         plain |= !out->attends[p];
@@ -97,6 +98,15 @@ static void warn_slow(Diag *diag, const Program *program, const CudaText *emissi
         }
 }
 
+/* Blocks that share a work item are a dimension of the grid. */
+static void add_slices(Phase *phase, int slices)
+{
+    if (slices < 2)
+        return;
+    phase->grid[phase->grid_count].name = "slice";
+    phase->grid[phase->grid_count++].extent = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = slices};
+}
+
 Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
     CudaText *emission = ARENA_NEW(arena, CudaText);
@@ -107,6 +117,8 @@ Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *progr
                       NULL, &result) != NVRTC_DONE)
         return NULL;
     warn_slow(diag, program, emission, &result.report);
+    for (int p = 0; p < program->phase_count; p++)
+        add_slices(&program->phases[p], emission->slices[p]);
     Kernel *kernel = calloc(1, sizeof *kernel);
     void *code = malloc(result.cubin_size);
     if (!kernel || !code) {

@@ -232,6 +232,9 @@ static void emit_grid(Emitter *e)
 {
     const Phase *phase = e->g->phase;
     cuda_line(e->g, "unsigned item = blockIdx.x;\n");
+    if (e->plan.slices > 1)
+        cuda_line(e->g, "const int slice = (int)(item %% %du) * %d; item /= %du;\n", e->plan.slices,
+                  (int)e->g->slice_extent, e->plan.slices);
     for (int k = phase->grid_count - 1; k >= 0; k--) {
         const Extent *x = &phase->grid[k].extent;
         const char *size = x->size < 0 ? "1" : cuda_size(e->g, (VarId)x->size);
@@ -245,7 +248,7 @@ static void emit_grid(Emitter *e)
     }
 }
 
-bool cuda_plain(CudaGen *g, KernelPhase *out)
+bool cuda_plain(CudaGen *g, KernelPhase *out, int *slices)
 {
     Emitter *e = ARENA_NEW(g->arena, Emitter);
     int errors = g->diag->errors;
@@ -259,6 +262,7 @@ bool cuda_plain(CudaGen *g, KernelPhase *out)
     out->threads = PLAIN_THREADS;
     out->shared_bytes = e->plan.bytes;
     out->persistent = false;
+    *slices = e->plan.slices;
     out->map_count = 0;
     const char *phase = g->phase->name;
     cuda_line(g, "struct Launch_%s { long long slots[%d]; };\n\n", phase,
@@ -273,5 +277,6 @@ bool cuda_plain(CudaGen *g, KernelPhase *out)
     plain_close(e);
     cuda_line(g, "\n");
     g->exact_differences = false;
+    g->slice_extent = 0;
     return g->diag->errors == errors;
 }

@@ -60,6 +60,7 @@ typedef struct PlainPlan {
     bool products;             /* some contraction goes to tensor cores */
     Step *steps;
     int bytes;                 /* of shared memory */
+    int slices;                /* blocks a work item: see CudaGen.slice_axis */
 } PlainPlan;
 
 /* False with an error when the tiles do not fit the shared memory (its id is PLAIN_TOO_LARGE). */

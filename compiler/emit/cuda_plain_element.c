@@ -85,6 +85,8 @@ const char *plain_element(void *user, const Inst *value)
         return e->name[value->id];
     if (v->kind == PLAIN_SCALAR)
         return PRINT("v%u", value->id);
+    if (value->op == TILE_INDEX && e->g->slice_extent && value->axis == e->g->slice_axis)
+        return PRINT("(a%d + slice)", value->axis);
     if (value->op == TILE_INDEX)
         return PRINT("a%d", value->axis);
     if (v->kind == PLAIN_INLINE && value->op == TILE_LOAD)

@@ -7,7 +7,7 @@ enum { ALIGNMENT = 128 };
 
 int64_t plain_extent(const CudaGen *g, int axis)
 {
-    return g->program->axes[axis].extent;
+    return g->slice_extent && axis == g->slice_axis ? g->slice_extent : g->program->axes[axis].extent;
 }
 
 int64_t plain_count(const CudaGen *g, const TileType *axes)
@@ -522,6 +522,53 @@ static void note_stores(PlainPlan *plan, const Block *block)
     }
 }
 
+/* Slices of a phase ---------------------------------------------------------------------------------------
+ */
+
+typedef struct Sums {
+    const CudaGen *g;
+    bool over[PROGRAM_MAX_AXES], state[PROGRAM_MAX_AXES], stored[PROGRAM_MAX_TENSORS];
+    bool mixed;
+} Sums;
+
+static void note_axes(Sums *s, const Block *block)
+{
+    for (const Inst *inst = block ? block->first : NULL; inst; inst = inst->next) {
+        if (inst->op == TILE_REDUCE || inst->op == TILE_CONTRACT)
+            s->over[inst->axis] = true;
+        for (int a = 0; inst->op == TILE_VAR && inst->type.axis_count > 1 && a < inst->type.axis_count; a++)
+            s->state[inst->type.axis[a]] = true;
+        s->mixed |= inst->op == TILE_LOAD && s->stored[inst->tensor];
+        note_axes(s, inst->body);
+        note_axes(s, inst->orelse);
+    }
+}
+
+/* A phase with no more work items than there are heads leaves most of a device idle, and one that carries a
+ * state may find no room for it. An axis of the state that nothing is summed over is divided among blocks;
+ * they all compute, and store, what does not have it. */
+static int choose_slices(CudaGen *g, const PlainPlan *plan)
+{
+    enum { SLICE = 32 };
+    Sums s = {.g = g};
+    for (int k = 0; k < g->phase->grid_count; k++)
+        if (g->phase->grid[k].extent.size > VAR_SIZE_G || g->phase->grid[k].extent.div > 1 ||
+            g->phase->grid[k].extent.size < 0) /* emitted before: divided already */
+            return 1;
+    memcpy(s.stored, plan->stored, sizeof s.stored);
+    note_axes(&s, g->phase->body);
+    for (int axis = 0; axis < g->program->axis_count && !s.mixed && g->phase->grid_count < PROGRAM_MAX_GRID;
+         axis++) {
+        int64_t extent = g->program->axes[axis].extent;
+        if (s.over[axis] || !s.state[axis] || extent % SLICE != 0 || extent == SLICE)
+            continue;
+        g->slice_axis = axis;
+        g->slice_extent = SLICE;
+        return (int)(extent / SLICE);
+    }
+    return 1;
+}
+
 static int bytes_of(const PlainValue *value)
 {
     return up((int64_t)value->rows * value->pitch * value->size, ALIGNMENT);
@@ -584,6 +631,8 @@ bool plain_plan(CudaGen *g, PlainPlan *plan)
                         .stored = ARENA_ARRAY(g->arena, bool, PROGRAM_MAX_TENSORS)};
     plan->uses = ARENA_ARRAY(g->arena, uint32_t, g->program->next_id);
     note_stores(plan, g->phase->body);
+    g->slice_extent = 0;
+    plan->slices = choose_slices(g, plan);
     count_uses(plan, g->phase->body);
     mark_operands(plan, g->phase->body);
     mark_values(plan, g->phase->body);

@@ -95,7 +95,7 @@ const char *emulator_run(const Emulated *emulated, Arena *arena, const Program *
 {
     for (int p = 0; p < program->phase_count; p++) {
         char error[256] = "";
-        int64_t blocks = 1;
+        int64_t blocks = emulated->text.slices[p];
         for (int k = 0; k < program->phases[p].grid_count; k++)
             blocks *= extent_value(&program->phases[p].grid[k].extent, slots);
         if (!emulated->run(p, (const long long *)slots, blocks, error, sizeof error))
