@@ -36,11 +36,18 @@ static int64_t setting(const Compilation *c, const char *key, int64_t otherwise)
     return otherwise;
 }
 
+static LinearCost linear_cost(const Compilation *c)
+{
+    LinearCost cost = target_linear_cost(c->options->target, c->options->elem, c->spec->feature_q.body != NULL);
+    cost.chunk = setting(c, "chunk", target_chunk(c->options->target, &c->spec->decay));
+    return cost;
+}
+
 static void pass_lower(Compilation *c)
 {
     const Target *target = c->options->target;
     LowerOptions options = {.lowering = factor_asked(c->spec, target->name), .states = target_likes_states(target),
-                            .segments = setting(c, "segment", 0) > 0,
+                            .cost = linear_cost(c), .segments = setting(c, "segment", 0) > 0,
                             .stored_queries = target->kind == TARGET_CUDA && c->options->elem != ELEM_TYPE_F32};
     c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E, options);
 }
@@ -64,7 +71,8 @@ static void pass_fold(Compilation *c)
 
 static void pass_size(Compilation *c)
 {
-    SizeChoice choice = {.chunk = setting(c, "chunk", target_chunk(c->options->target, &c->spec->decay)), .segment = setting(c, "segment", 0)};
+    int64_t chunk = target_chunk(c->options->target, &c->spec->decay) >> target_halvings(c->attempt);
+    SizeChoice choice = {.chunk = setting(c, "chunk", chunk > 4 ? chunk : 4), .segment = setting(c, "segment", 0)};
     c->last_attempt = !target_tiles(c->options->target, c->options->elem, c->options->D, c->options->E, c->spec->rank, c->attempt,
                                     choice.block_m, choice.block_n);
     static const char *const keys[2][SPEC_MAX_RANK] = {{"block_m", "block_m1", "block_m2"}, {"block_n", "block_n1", "block_n2"}};
@@ -160,7 +168,8 @@ static void choose_tiles(Compilation *c)
     Diag *diag = c->diag;
     c->diag = diag_create(c->arena);
     c->quiet = true;
-    while (run_all_passes(c) && !c->last_attempt && !cuda_tiles_suit(c->options->target, c->arena, c->program, c->attempt == 0))
+    while (run_all_passes(c) && !c->last_attempt && !cuda_tiles_suit(c->options->target, c->arena, c->program, c->attempt == 0,
+                                                   c->attempt > 0 && c->attempt <= TARGET_EASY_ATTEMPTS))
         c->attempt++;
     c->diag = diag;
     c->quiet = false;

@@ -2,6 +2,7 @@
 #ifndef ATTUNE_TARGET_H
 #define ATTUNE_TARGET_H
 
+#include "attention/factor.h"
 #include "kernel.h"
 
 typedef enum TargetKind { TARGET_CPU, TARGET_INTERP, TARGET_CUDA, TARGET_PTX } TargetKind;
@@ -25,12 +26,17 @@ typedef struct Target {
 /* "cpu" (this machine), "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:aarch64", "interp", "cuda" (for sm_90a), "cuda:sm_90a", "sm_90a", "ptx". False with a
  * message that lists the known ones; also when this build lacks the back end. */
 bool target_parse(Diag *diag, const char *text, Target *target);
-/* The tile boxes that suit the target when nothing else was asked for (by axis, outermost first); smaller ones with every
- * further attempt. False when there is none after this one. */
+/* Attempts at tile sizes: 0, then ever smaller ones that should fit easily, then the same series for what has to fit. */
+enum { TARGET_EASY_ATTEMPTS = 5 };
+int target_halvings(int attempt);
+/* The tile boxes that suit the target when nothing else was asked for (by axis, outermost first). False when no attempt
+ * comes after this one. */
 bool target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank, int attempt, int64_t block_m[SPEC_MAX_RANK],
                   int64_t block_n[SPEC_MAX_RANK]);
 /* Tokens of a chunk of the linear lowerings. */
 int64_t target_chunk(const Target *target, const SpecDecay *decay);
+/* What linear lowerings cost beside the quadratic one; `features`: q' is computed, and so f32. */
+LinearCost target_linear_cost(const Target *target, ElemType elem, bool features);
 /* Whether attention whose weights factorise is evaluated from a state when nothing else was asked for. */
 bool target_likes_states(const Target *target);
 /* Emits the Program. NULL with diagnostics. */

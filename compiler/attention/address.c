@@ -137,6 +137,12 @@ static void bind_root(Lower *lower, Block *body, int heads)
         scope_bind(lower, root, var(lower, VAR_SIZE_M0), lower->q_length);
         scope_bind(lower, root, var(lower, VAR_SIZE_N0), lower->k_length);
     }
+    if (lower->when) {
+        Inst *taken = build_if(&root->at, value_of(lower, root, lower->when), false);
+        root->at.before = taken;
+        lower->root = scope_open(lower, root, taken->body, NULL);
+        value_forget(lower);
+    }
 }
 
 void address_open_rows(Lower *lower, Phase *phase, int heads)

@@ -338,8 +338,9 @@ LoweringChoice factor_choose(Arena *arena, const Spec *spec, Lowering asked, boo
     return choice;
 }
 
-int64_t factor_crossover(int64_t d, int64_t e, int64_t chunk)
+int64_t factor_crossover(int64_t d, int64_t e, LinearCost cost)
 {
-    /* Products a query: quadratic T / 2 (d + e), chunked chunk (d + e) + 2 d e. */
-    return 2 * chunk + 4 * d * e / (d + e);
+    double width = (double)d + (double)e;
+    double half = cost.rate * (2 * (double)d * (double)e / width + (double)cost.chunk) - cost.row;
+    return half > 0.5 ? (int64_t)(2 * half) : 1;
 }

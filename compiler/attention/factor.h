@@ -41,8 +41,11 @@ LoweringChoice factor_choose(Arena *arena, const Spec *spec, Lowering asked, boo
 /* What the schedule asks of a target of this name. */
 Lowering factor_asked(const Spec *spec, const char *target);
 
-/* From about this many queries and keys on the chunked form of an ordered Spec takes less time than the quadratic
- * one, for features of width d, values of width e and chunks of this size. */
-int64_t factor_crossover(int64_t d, int64_t e, int64_t chunk);
+/* What the two forms cost on a target, in products of one channel: a row of the quadratic form T / 2 (d + e) and
+ * `row` (d + e) besides, one of the chunked form `rate` times chunk (d + e) + 2 d e. Zeros: not known. */
+typedef struct LinearCost { double rate, row; int64_t chunk; } LinearCost;
+/* From this many queries and keys on the chunked form of an ordered Spec takes less time than the quadratic one, for
+ * features of width d and values of width e. */
+int64_t factor_crossover(int64_t d, int64_t e, LinearCost cost);
 
 #endif

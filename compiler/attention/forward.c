@@ -267,6 +267,15 @@ static void quadratic_lower(Lower *lower)
     forward_store(lower, lower->root, o, returns, empty);
 }
 
+/* Few queries or few keys, and no state comes or goes. */
+static const Expr *short_sequence(Lower *lower, int64_t crossover)
+{
+    ExprPool *pool = lower->pool;
+    const Expr *least = expr_op2(pool, EXPR_MIN, expr_var(pool, VAR_SIZE_M, TYPE_INT), expr_var(pool, VAR_SIZE_N, TYPE_INT));
+    const Expr *alone = expr_op2(pool, EXPR_EQ, expr_var(pool, VAR_STATE, TYPE_INT), expr_int(pool, 0));
+    return expr_op2(pool, EXPR_AND, alone, expr_op2(pool, EXPR_LT, least, expr_int(pool, crossover)));
+}
+
 static void ordered_lower(Lower *lower, const LoweringChoice *choice, bool segments)
 {
     bool recurrent = choice->lowering == LOWERING_RECURRENT;
@@ -307,9 +316,22 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
     if (choice.lowering != LOWERING_QUADRATIC && choice.factor.ordered)
         state_declare(&lower, &choice.factor);
     feature_materialize(&lower, options.stored_queries, q_width);
-    if (choice.lowering == LOWERING_QUADRATIC)
+    /* Short sequences do not repay a state: both forms are there, and every sequence takes one. */
+    bool both = choice.lowering == LOWERING_CHUNKED && options.lowering == LOWERING_AUTO && choice.factor.ordered && options.cost.rate > 0 &&
+                lower.spec->decay.kind != DECAY_CHANNEL && !lower.spec->decay.beta;
+    const Expr *is_short = NULL;
+    if (both)
+        is_short = short_sequence(&lower, factor_crossover(choice.factor.width->value.i, E, options.cost));
+    const Expr *key_offset = lower.key_offset;
+    lower.key_offset = NULL; /* that form has no state to go on from */
+    lower.when = is_short;
+    if (choice.lowering == LOWERING_QUADRATIC || both)
         quadratic_lower(&lower);
-    else if (choice.factor.ordered)
+    lower.key_offset = key_offset;
+    lower.when = both ? expr_op1(lower.pool, EXPR_NOT, is_short) : NULL;
+    if (choice.lowering == LOWERING_QUADRATIC)
+        return lower.program;
+    if (choice.factor.ordered)
         ordered_lower(&lower, &choice, options.segments);
     else
         whole_lower(&lower, &choice.factor);

@@ -53,6 +53,7 @@ typedef struct Lower {
     struct MaskTable *tables;        /* block minima and maxima */
     int table_count;
     int chunk, segment;              /* knobs of the linear lowerings */
+    const Expr *when;                /* over sizes: whether a sequence takes the form at hand; NULL: it does */
     const Expr *row_first, *row_end; /* rows of the queries of a segment; NULL: all */
     const Expr *key_offset;          /* position of key row 0 and of tokens' index 0; NULL: 0 */
     int tensor_state[2];             /* STATE_IN, STATE_OUT; -1: states cannot be handed over */
@@ -128,6 +129,7 @@ void forward_store(Lower *lower, Scope *scope, Inst *o, Inst *const *returns, In
 typedef struct LowerOptions {
     Lowering lowering;
     bool states;                     /* states are fast on the target */
+    LinearCost cost;                 /* known: short sequences take the quadratic form at launch, unless asked otherwise */
     bool segments;                   /* of ordered linear forms: sequences are cut into segments that run at once */
     bool stored_queries;             /* products read queries from memory: q' is materialised like k' */
 } LowerOptions;

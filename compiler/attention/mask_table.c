@@ -86,7 +86,7 @@ static void build_table(Lower *lower, MaskTable *table)
  * unknown then, and tiles that it might have shown empty or full are partial. */
 void mask_tables_prepare(Lower *lower)
 {
-    enum { LATER_PHASES = 2, LATER_TENSORS = 2 }; /* decays, attend */
+    enum { LATER_PHASES = 3, LATER_TENSORS = 4 }; /* decays, attend, scan; states */
     Collect collect = {.lower = lower};
     expr_walk(lower->arena, lower->spec->mask, collect_input, &collect);
     lower->tables = ARENA_ARRAY(lower->arena, MaskTable, (size_t)collect.count);

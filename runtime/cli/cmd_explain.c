@@ -96,9 +96,12 @@ static void explain_lowering(Report *report)
                                          : "");
     if (chunk > 0 && choice->factor.ordered && choice->lowering == LOWERING_CHUNKED) {
         line("chunk", "%lld tokens: pairs inside it, the state between; time goes with the length", (long long)chunk);
-        if (spec->decay.kind != DECAY_CHANNEL && !spec->decay.beta)
-            line("crossover", "from about %lld tokens on this takes less time than the quadratic form",
-                 (long long)factor_crossover(width, p->E, chunk));
+        LinearCost cost = target_linear_cost(&view->target, view->elem, spec->feature_q.body != NULL);
+        cost.chunk = chunk;
+        if (cost.rate > 0 && spec->decay.kind != DECAY_CHANNEL && !spec->decay.beta)
+            line("crossover", "from about %lld tokens on this takes less time than the quadratic form%s",
+                 (long long)factor_crossover(width, p->E, cost),
+                 factor_asked(spec, view->target.name) == LOWERING_AUTO ? ", which shorter sequences take" : "");
     }
 }
 

@@ -201,6 +201,47 @@ static Program *program_of(Arena *arena, const char *items, int64_t lowering, Di
     return case_program(arena, *diag, spec, ELEM_TYPE_F32, &shape, &target);
 }
 
+/* On a CPU the compiler's own choice has both forms; every sequence takes one by its length. */
+static void test_both(void)
+{
+#if ATTUNE_HAVE_LLVM
+    static const CaseShape both[] = {
+        SHAPE(1, 2, 2, 40, 40, 16, 16, .offset = 0),
+        SHAPE(1, 2, 1, 300, 300, 16, 16, .layout = CASE_STRIDED),
+        SHAPE(1, 2, 2, 1, 300, 16, 16, .offset = 299),
+        SHAPE(4, 2, 1, 0, 0, 16, 8, .ragged = true, .q_length = {17, 0, 200, 110}, .k_length = {17, 0, 200, 110}),
+    };
+    static const char *const items[] = {
+        "mask j <= i score s * scale normalize none",
+        "input g[b, h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s decay sigmoid(2 + g[t]) normalize sum output 2 * o",
+    };
+    Arena *arena = arena_create();
+    Diag *diag = diag_create(arena);
+    for (size_t n = 0; n < sizeof items / sizeof *items; n++) {
+        Spec *spec = case_spec(arena, diag, "a", arena_printf(arena, "attention a { %s }", items[n]), NULL, 0);
+        CU_ASSERT_FATAL(spec != NULL);
+        for (size_t s = 0; s < sizeof both / sizeof *both; s++) {
+            Target target;
+            CaseShape shape = both[s];
+            shape.seed = s + 1;
+            CU_ASSERT_FATAL(target_parse(diag, "cpu", &target));
+            Program *p = case_program(arena, diag, spec, ELEM_TYPE_F32, &shape, &target);
+            int attend = 0, scan = 0;
+            for (int k = 0; p && k < p->phase_count; k++) {
+                attend += !strcmp(p->phases[k].name, "attend");
+                scan += !strcmp(p->phases[k].name, "scan");
+            }
+            CU_ASSERT(attend == 1 && scan == 1);
+            CaseVerdict verdict = case_run(spec, s % 2 ? ELEM_TYPE_BF16 : ELEM_TYPE_F32, &shape, CASE_CPU);
+            if (!verdict.ok)
+                fprintf(stderr, "\n%s, %s:\n    %s\n", items[n], case_shape_text(arena, &shape), verdict.message);
+            CU_ASSERT(verdict.ok);
+        }
+    }
+    arena_destroy(arena);
+#endif
+}
+
 static void test_choice(void)
 {
     Arena *arena = arena_create();
@@ -229,6 +270,7 @@ int main(void)
     CU_pSuite suite = CU_add_suite("linear lowerings", NULL, NULL);
     CU_add_test(suite, "recognition", test_recognition);
     CU_add_test(suite, "choice", test_choice);
+    CU_add_test(suite, "both forms in one kernel", test_both);
     CU_add_test(suite, "forms against the reference", test_forms);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
