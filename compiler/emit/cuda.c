@@ -31,21 +31,21 @@ static void name_entry(const Program *program, const Phase *phase, char *entry, 
     snprintf(entry, size, "%.47s_%.47s", program->name, phase->name); /* as kernel_describe */
 }
 
-bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, bool plain_only,
+bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, unsigned how,
                   CudaText *out)
 {
     bool attends = false, plain = false;
     *out = (CudaText){.text = NULL};
     CudaGen *g = ARENA_NEW(arena, CudaGen);
     *g = (CudaGen){
-        .arena = arena, .diag = diag, .target = target, .program = program, .text = {.arena = arena}};
+        .arena = arena, .diag = diag, .target = target, .program = program, .easily = (how & CUDA_EASILY) != 0, .text = {.arena = arena}};
     cuda_ranges(g);
     for (int p = 0; p < program->phase_count; p++) {
         g->phase = &program->phases[p];
         name_entry(program, g->phase, out->phases[p].entry, sizeof out->phases[p].entry);
         cuda_line(g, "/* phase %s */\n", g->phase->name);
         int errors = diag->errors;
-        out->attends[p] = !plain_only && !strcmp(target->arch, "sm_90a") && cuda_attend(g, &out->phases[p]);
+        out->attends[p] = !(how & CUDA_PLAIN_ONLY) && !strcmp(target->arch, "sm_90a") && cuda_attend(g, &out->phases[p]);
         out->slices[p] = 1;
         if (!out->attends[p] && (diag->errors > errors || !cuda_plain(g, &out->phases[p], &out->slices[p])))
             return false;
@@ -68,13 +68,13 @@ bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program 
 char *cuda_text(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
     CudaText *text = ARENA_NEW(arena, CudaText);
-    return cuda_program(target, arena, diag, program, false, text) ? text->text : NULL;
+    return cuda_program(target, arena, diag, program, 0, text) ? text->text : NULL;
 }
 
-bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program, bool fast)
+bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program, bool fast, bool easily)
 {
     CudaText *text = ARENA_NEW(arena, CudaText);
-    if (!cuda_program(target, arena, diag_create(arena), program, false, text))
+    if (!cuda_program(target, arena, diag_create(arena), program, easily ? CUDA_EASILY : 0, text))
         return false;
     for (int p = 0; p < program->phase_count; p++)
         if (text->attends[p])
@@ -110,7 +110,7 @@ static void add_slices(Phase *phase, int slices)
 Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
     CudaText *emission = ARENA_NEW(arena, CudaText);
-    if (!cuda_program(target, arena, diag, program, false, emission))
+    if (!cuda_program(target, arena, diag, program, 0, emission))
         return NULL;
     NvrtcResult result;
     if (nvrtc_compile(arena, diag, emission->text, arena_printf(arena, "%s.cu", program->name), target->arch,

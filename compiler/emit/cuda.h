@@ -10,8 +10,8 @@ Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *progr
 /* The CUDA C++ text that cuda_emit compiles, in the arena; `name` is the program's. NULL with diagnostics. */
 char *cuda_text(const Target *target, Arena *arena, Diag *diag, Program *program);
 
-/* Whether the Program's tiles are of a good size: they fit. With `fast` some phase also goes to the fast path, which is what
- * such tiles are for. */
-bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program, bool fast);
+/* Whether the Program's tiles are of a good size: they fit, `easily` or by any means. With `fast` some phase also goes to
+ * the fast path, which is what such tiles are for. */
+bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program, bool fast, bool easily);
 
 #endif

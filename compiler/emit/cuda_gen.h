@@ -22,6 +22,7 @@ typedef struct CudaGen {
     int indent;              /* of the next line, in steps of 4 */
     uint32_t next_name;      /* for names of temporaries */
     IntRange *ranges;        /* of int values, by instruction id: cuda_range.c */
+    bool easily;             /* cuda_plain gives up sooner: smaller tiles may suit better */
     int slice_axis;          /* with slice_extent > 0: a block of cuda_plain computes so much of this axis */
     int64_t slice_extent;
     bool exact_differences;  /* exp(x - y) subtracts first: right for scores of any size, one instruction more */
@@ -69,13 +70,15 @@ bool cuda_narrow(const CudaGen *g, const Inst *value); /* fits int */
 bool cuda_attend(CudaGen *g, KernelPhase *out);
 bool cuda_plain(CudaGen *g, KernelPhase *out, int *slices);
 
-/* cuda.c: the whole text and how its phases are launched. plain_only: none goes to cuda_attend. */
+/* cuda.c: the whole text and how its phases are launched. */
+enum { CUDA_PLAIN_ONLY = 1 /* nothing goes to cuda_attend */, CUDA_EASILY = 2 /* see CudaGen.easily */ };
 typedef struct CudaText {
     char *text;
     KernelPhase phases[PROGRAM_MAX_PHASES];
     bool attends[PROGRAM_MAX_PHASES];
     int slices[PROGRAM_MAX_PHASES]; /* blocks a work item of the Program's grid, next to one another */
 } CudaText;
-bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, bool plain_only, CudaText *out);
+bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, unsigned how,
+                  CudaText *out);
 
 #endif

@@ -12,8 +12,7 @@
 enum {
     PLAIN_THREADS = 256,
     PLAIN_MAX_MEMBERS = 48,
-    PLAIN_SLICE = 64,        /* of a long axis that a product sums over */
-    PLAIN_LONG = 1024        /* what is long: products over more take their operands in slices */
+    PLAIN_SLICE = 64         /* of a long axis that a product sums over */
 };
 
 typedef enum PlainKind { PLAIN_SCALAR, PLAIN_INLINE, PLAIN_TILE } PlainKind;
@@ -60,6 +59,7 @@ typedef struct PlainPlan {
     bool products;             /* some contraction goes to tensor cores */
     Step *steps;
     int bytes;                 /* of shared memory */
+    int64_t long_axis;         /* products over more take their operands in slices */
     int slices;                /* blocks a work item: see CudaGen.slice_axis */
 } PlainPlan;
 

@@ -481,7 +481,7 @@ static void mark_sum(PlainPlan *plan, const Inst *inst)
     for (int k = 0; (reduce || contract) && k < inst->arg_count; k++)
         if (plan->values[inst->args[k]->id].kind == PLAIN_TILE && is_for_one_sum(plan, inst->args[k], inst))
             plan->values[inst->args[k]->id].kind = PLAIN_INLINE;
-    if (inst->op == TILE_CONTRACT && plain_extent(plan->g, inst->axis) > PLAIN_LONG &&
+    if (inst->op == TILE_CONTRACT && plain_extent(plan->g, inst->axis) > plan->long_axis &&
         is_recomputable(plan, inst->args[0]) && is_recomputable(plan, inst->args[1])) {
         compute_in_place(plan, inst->args[0]);
         compute_in_place(plan, inst->args[1]);
@@ -547,9 +547,8 @@ static void note_axes(Sums *s, const Block *block)
 /* A phase with no more work items than there are heads leaves most of a device idle, and one that carries a
  * state may find no room for it. An axis of the state that nothing is summed over is divided among blocks;
  * they all compute, and store, what does not have it. */
-static int choose_slices(CudaGen *g, const PlainPlan *plan)
+static int choose_slices(CudaGen *g, const PlainPlan *plan, int64_t slice)
 {
-    enum { SLICE = 32 };
     Sums s = {.g = g};
     for (int k = 0; k < g->phase->grid_count; k++)
         if (g->phase->grid[k].extent.size > VAR_SIZE_G || g->phase->grid[k].extent.div > 1 ||
@@ -560,11 +559,11 @@ static int choose_slices(CudaGen *g, const PlainPlan *plan)
     for (int axis = 0; axis < g->program->axis_count && !s.mixed && g->phase->grid_count < PROGRAM_MAX_GRID;
          axis++) {
         int64_t extent = g->program->axes[axis].extent;
-        if (s.over[axis] || !s.state[axis] || extent % SLICE != 0 || extent == SLICE)
+        if (s.over[axis] || !s.state[axis] || extent % slice != 0 || extent == slice)
             continue;
         g->slice_axis = axis;
-        g->slice_extent = SLICE;
-        return (int)(extent / SLICE);
+        g->slice_extent = slice;
+        return (int)(extent / slice);
     }
     return 1;
 }
@@ -624,15 +623,19 @@ static bool place(const Lifetimes *l, int index)
     return true;
 }
 
-bool plain_plan(CudaGen *g, PlainPlan *plan)
+/* How hard to try: products over longer axes than this and states go in slices. */
+typedef struct Effort { int64_t long_axis, slice; } Effort;
+
+static bool plan_with(CudaGen *g, PlainPlan *plan, Effort effort)
 {
     *plan = (PlainPlan){.g = g,
                         .values = ARENA_ARRAY(g->arena, PlainValue, g->program->next_id),
-                        .stored = ARENA_ARRAY(g->arena, bool, PROGRAM_MAX_TENSORS)};
-    plan->uses = ARENA_ARRAY(g->arena, uint32_t, g->program->next_id);
+                        .stored = ARENA_ARRAY(g->arena, bool, PROGRAM_MAX_TENSORS),
+                        .uses = ARENA_ARRAY(g->arena, uint32_t, g->program->next_id),
+                        .long_axis = effort.long_axis};
     note_stores(plan, g->phase->body);
     g->slice_extent = 0;
-    plan->slices = choose_slices(g, plan);
+    plan->slices = choose_slices(g, plan, effort.slice);
     count_uses(plan, g->phase->body);
     mark_operands(plan, g->phase->body);
     mark_values(plan, g->phase->body);
@@ -640,8 +643,7 @@ bool plain_plan(CudaGen *g, PlainPlan *plan)
     plan_block(&planner, g->phase->body);
     int order = 0;
     number_steps(plan->steps, &order);
-    Lifetimes l = {.plan = plan,
-                   .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
+    Lifetimes l = {.plan = plan, .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
     live_steps(&l, plan->steps);
     shape_all(plan, g->phase->body);
     bool fits = true;
@@ -652,12 +654,18 @@ bool plain_plan(CudaGen *g, PlainPlan *plan)
         int end = l.buffers[k]->offset + bytes_of(l.buffers[k]);
         plan->bytes = end > plan->bytes ? end : plan->bytes;
     }
-    if (fits && plan->bytes <= g->target->shared_bytes)
-        return true;
+    return fits && plan->bytes <= g->target->shared_bytes;
+}
+
+bool plain_plan(CudaGen *g, PlainPlan *plan)
+{
+    static const Effort efforts[] = {{1024, 32}, {PLAIN_SLICE, 32}, {PLAIN_SLICE, 16}, {PLAIN_SLICE, 8}};
+    for (size_t k = 0; k < (g->easily ? 1 : sizeof efforts / sizeof *efforts); k++)
+        if (plan_with(g, plan, efforts[k]))
+            return true;
     diag_fix(g->diag,
              diag_error(g->diag, SPAN_NONE, PLAIN_TOO_LARGE,
-                        "the tiles of phase %s do not fit the shared memory of a "
-                        "block: %d of %d bytes",
+                        "the tiles of phase %s do not fit the shared memory of a block: %d of %d bytes",
                         g->phase->name, plan->bytes, g->target->shared_bytes),
              "choose smaller ones, as in `schedule cuda { block_m = 32; block_n = 32 }`");
     return false;

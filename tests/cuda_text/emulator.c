@@ -67,7 +67,7 @@ const char *emulator_build(Emulator *emulator, Arena *arena, const Target *targe
 {
     memset(out, 0, sizeof *out);
     Diag *diag = diag_create(arena);
-    if (!cuda_program(target, arena, diag, program, true, &out->text))
+    if (!cuda_program(target, arena, diag, program, CUDA_PLAIN_ONLY, &out->text))
         return arena_printf(arena, "no text: %s", diag_to_text(diag));
     char *stem = arena_printf(arena, "%s/%d-%d", emulator->directory, (int)getpid(), emulator->made++);
     char *source = arena_printf(arena, "%s.cc", stem), *library = arena_printf(arena, "%s.so", stem),
