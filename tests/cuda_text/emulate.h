@@ -104,13 +104,17 @@ static bool emulate_fault(const char *text, int thread)
 }
 
 /* Until all threads of the warp wait for the block, or have ended. */
-static bool emulate_warp(int first, EmulateStop *stop)
+static bool emulate_warp(int first, bool backwards, EmulateStop *stop)
 {
     do {
-        *stop = emulate_resume(first);
-        for (int lane = 1; lane < 32; lane++)
-            if (emulate_resume(first + lane) != *stop)
-                return emulate_fault("its warp stops at different places", first + lane);
+        *stop = STOP_NONE;
+        for (int k = 0; k < 32; k++) {
+            int t = first + (backwards ? 31 - k : k);
+            EmulateStop own = emulate_resume(t);
+            if (k > 0 && own != *stop)
+                return emulate_fault("its warp stops at different places", t);
+            *stop = own;
+        }
     } while (*stop == STOP_WARP);
     return true;
 }
@@ -119,13 +123,15 @@ static bool emulate_block(int threads)
 {
     for (int t = 0; t < threads; t++)
         emulate_start(t);
+    bool backwards = blockIdx.x % 2 != 0; /* what misses a barrier goes wrong one way or the other */
     EmulateStop all = STOP_NONE;
     while (all != STOP_END)
-        for (int first = 0; first < threads; first += 32) {
+        for (int k = 0; k < threads; k += 32) {
             EmulateStop stop;
-            if (!emulate_warp(first, &stop))
+            int first = backwards ? threads - 32 - k : k;
+            if (!emulate_warp(first, backwards, &stop))
                 return false;
-            if (first > 0 && stop != all)
+            if (k > 0 && stop != all)
                 return emulate_fault("some warps have ended, others are at a barrier", first);
             all = stop;
         }
