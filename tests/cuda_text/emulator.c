@@ -29,28 +29,6 @@ void emulator_close(Emulator *emulator)
         fprintf(stderr, "%s is left\n", emulator->directory);
 }
 
-static bool write_text(const char *path, const CudaText *text, const Program *program)
-{
-    FILE *out = fopen(path, "w");
-    if (!out)
-        return false;
-    fprintf(out, "#define ATTUNE_EMULATE\n#include \"%s\"\n%s\n", EMULATOR_HEADER, text->text);
-    fprintf(out, "extern \"C\" int attune_emulate(int phase, const long long *slots, long long blocks, char "
-                 "*error, size_t size)\n{\n");
-    for (int p = 0; p < program->phase_count; p++) {
-        const char *name = program->phases[p].name;
-        fprintf(out,
-                "    static Launch_%s launch%d;\n    if (phase == %d) {\n        memcpy(launch%d.slots, "
-                "slots, sizeof launch%d.slots);\n",
-                name, p, p, p, p);
-        fprintf(out,
-                "        return emulate_grid([] { %s(launch%d); }, blocks, %d, %d, error, size);\n    }\n",
-                text->phases[p].entry, p, text->phases[p].threads, text->phases[p].shared_bytes);
-    }
-    fprintf(out, "    return 0;\n}\n");
-    return fclose(out) == 0;
-}
-
 static char *read_all(Arena *arena, const char *path)
 {
     char part[2000] = "";
@@ -62,6 +40,47 @@ static char *read_all(Arena *arena, const char *path)
     return arena_strdup(arena, part);
 }
 
+const char *emulator_compile(Emulator *emulator, Arena *arena, const char *text, void **library)
+{
+    static const char options[] = "-std=c++17 -O1 -march=native -ffp-contract=off -fno-strict-aliasing -w -shared -fPIC";
+    char *stem = arena_printf(arena, "%s/%d-%d", emulator->directory, (int)getpid(), emulator->made++);
+    char *source = arena_printf(arena, "%s.cc", stem), *object = arena_printf(arena, "%s.so", stem),
+         *log = arena_printf(arena, "%s.log", stem);
+    *library = NULL;
+    FILE *out = fopen(source, "w");
+    if (!out)
+        return "the text cannot be written";
+    fprintf(out, "#define ATTUNE_EMULATE\n#include \"%s\"\n%s\n", EMULATOR_HEADER, text);
+    if (fclose(out) != 0)
+        return "the text cannot be written";
+    if (system(arena_printf(arena, "%s %s -o %s %s 2> %s", EMULATOR_CXX, options, object, source, log)) != 0)
+        return arena_printf(arena, "the C++ compiler refuses the text: %s", read_all(arena, log));
+    *library = dlopen(object, RTLD_NOW | RTLD_LOCAL);
+    if (!getenv("ATTUNE_TEST_KEEP")) {
+        unlink(object);
+        unlink(source);
+        unlink(log);
+    }
+    return *library ? NULL : "the compiled text does not load";
+}
+
+/* The text with a function that starts any of its phases. */
+static const char *startable(Arena *arena, const CudaText *text, const Program *program)
+{
+    Text out = {.arena = arena};
+    text_add_bytes(&out, text->text, strlen(text->text));
+    text_add(&out, "extern \"C\" int attune_emulate(int phase, const long long *slots, long long blocks, char *error, "
+                   "size_t size)\n{\n");
+    for (int p = 0; p < program->phase_count; p++) {
+        text_add(&out, "    static Launch_%s launch%d;\n    if (phase == %d) {\n", program->phases[p].name, p, p);
+        text_add(&out, "        memcpy(launch%d.slots, slots, sizeof launch%d.slots);\n", p, p);
+        text_add(&out, "        return emulate_grid([] { %s(launch%d); }, blocks, %d, %d, error, size);\n    }\n",
+                 text->phases[p].entry, p, text->phases[p].threads, text->phases[p].shared_bytes);
+    }
+    text_add(&out, "    return 0;\n}\n");
+    return out.data;
+}
+
 const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program,
                            Emulated *out)
 {
@@ -69,26 +88,10 @@ const char *emulator_build(Emulator *emulator, Arena *arena, const Target *targe
     Diag *diag = diag_create(arena);
     if (!cuda_program(target, arena, diag, program, CUDA_PLAIN_ONLY, &out->text))
         return arena_printf(arena, "no text: %s", diag_to_text(diag));
-    char *stem = arena_printf(arena, "%s/%d-%d", emulator->directory, (int)getpid(), emulator->made++);
-    char *source = arena_printf(arena, "%s.cc", stem), *library = arena_printf(arena, "%s.so", stem),
-         *log = arena_printf(arena, "%s.log", stem);
-    if (!write_text(source, &out->text, program))
-        return "the text cannot be written";
-    const char *command = arena_printf(arena,
-                                       "%s -std=c++17 -O1 -march=native -ffp-contract=off "
-                                       "-fno-strict-aliasing -w -shared -fPIC -o %s %s 2> %s",
-                                       EMULATOR_CXX, library, source, log);
-    if (system(command) != 0)
-        return arena_printf(arena, "the C++ compiler refuses the text: %s", read_all(arena, log));
-    out->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    void *symbol = out->library ? dlsym(out->library, "attune_emulate") : NULL;
+    const char *problem = emulator_compile(emulator, arena, startable(arena, &out->text, program), &out->library);
+    void *symbol = problem ? NULL : dlsym(out->library, "attune_emulate");
     memcpy(&out->run, &symbol, sizeof symbol);
-    if (!getenv("ATTUNE_TEST_KEEP")) {
-        unlink(library);
-        unlink(source);
-        unlink(log);
-    }
-    return symbol ? NULL : "the compiled text does not load";
+    return problem || symbol ? problem : "the text has no start";
 }
 
 const char *emulator_run(const Emulated *emulated, Arena *arena, const Program *program, const int64_t *slots)

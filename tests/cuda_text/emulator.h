@@ -7,7 +7,6 @@
 typedef struct Emulator {
     char directory[256];
     int made;                /* texts so far */
-    int threads;             /* of a block, of the last one made */
 } Emulator;
 
 typedef struct Emulated {
@@ -19,6 +18,8 @@ typedef struct Emulated {
 /* False without a C++ compiler. */
 bool emulator_open(Emulator *emulator);
 void emulator_close(Emulator *emulator);
+/* A library of C++ text that follows emulate.h. NULL, or what went wrong. */
+const char *emulator_compile(Emulator *emulator, Arena *arena, const char *text, void **library);
 /* NULL, or what went wrong. */
 const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program, Emulated *out);
 /* All phases, one after another. NULL, or what went wrong. */

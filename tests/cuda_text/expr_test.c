@@ -4,6 +4,7 @@
  * Every expression is a map of one Program over two axes; its operands are a 64-bit and a 32-bit int from
  * memory, an index, an int param, two floats and a bool. The text runs on the host (emulate.h). */
 #include <CUnit/Basic.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,6 +324,70 @@ static void test_random_ints(void)
     }
 }
 
+/* exp(x - y) by powers of two --------------------------------------------------------------------------------- */
+
+static const char *name_of(void *user, const Inst *value)
+{
+    const Bench *b = user;
+    return value == b->args[ARG_X] ? "x" : "y";
+}
+
+/* The text of exp(x cx - y cy) as a function of x and y. */
+static void add_difference(Bench *b, CudaGen *g, int which, Inst *x, Inst *y, double factor)
+{
+    ExprPool *pool = b->program->pool;
+    const Expr *c = expr_float(pool, factor), *s = expr_arg(pool, 0, TYPE_FLOAT), *m = expr_arg(pool, 1, TYPE_FLOAT);
+    const Expr *e = expr_op2(pool, EXPR_SUB, expr_op2(pool, EXPR_MUL, s, c), expr_op2(pool, EXPR_MUL, m, c));
+    Inst *map = build_map(&b->at, expr_op1(pool, EXPR_EXP, e), (Inst *[]){x, y}, 2);
+    cuda_line(g, "extern \"C\" float weight%d(float x, float y)\n{\n", which);
+    const char *text = cuda_map(g, map, (CudaOperands){name_of, b});
+    cuda_line(g, "return %s;\n}\n", text);
+}
+
+/* Weights stay below 1 whatever is rounded, vanish for scores of -inf, and are right for scores of usual size. */
+static void test_differences(void)
+{
+    enum { FORMS = 4, DRAWS = 200000 };
+    static const double factors[FORMS] = {1, 1, 0.08838834764831843, 0.08838834764831843};
+    extern const char cuda_prelude_text[];
+    Random random = {11};
+    Bench b;
+    bench_open(&b, true);
+    Inst *row = build_reduce(&b.at, REDUCE_MAX, b.column->axis, b.args[ARG_X]);
+    CudaGen g = {.arena = b.arena, .diag = b.diag, .program = b.program, .text = {.arena = b.arena}};
+    cuda_ranges(&g);
+    cuda_line(&g, "%s", cuda_prelude_text);
+    for (int form = 0; form < FORMS; form++) /* another value of a row, and of an element */
+        add_difference(&b, &g, form, b.args[ARG_X], form % 2 ? b.args[ARG_Y] : row, factors[form]);
+    void *library;
+    const char *problem = emulator_compile(&emulator, b.arena, g.text.data, &library);
+    if (problem)
+        fprintf(stderr, "\n%s\n", problem);
+    CU_ASSERT_FATAL(problem == NULL);
+    for (int form = 0; form < FORMS; form++) {
+        float (*weight)(float x, float y);
+        char name[16];
+        snprintf(name, sizeof name, "weight%d", form);
+        void *symbol = dlsym(library, name);
+        memcpy(&weight, &symbol, sizeof symbol);
+        CU_ASSERT_FATAL(symbol != NULL);
+        int above = 0, off = 0;
+        for (int k = 0; k < DRAWS; k++) {
+            float y = ldexpf((float)random_between(&random, -8000000, 8000000) / 8000000, (int)random_between(&random, -10, 30));
+            float x = k % 4 ? y - ldexpf((float)random_between(&random, 0, 1000) / 1000, (int)random_between(&random, -20, 6)) : y;
+            double exact = exp(((double)x - (double)y) * (double)(float)factors[form]), got = (double)weight(x, y);
+            above += !(got <= 1);
+            off += fabs((double)y) < 4096 && !(fabs(got - exact) <= 1e-3 * exact + 1e-30);
+        }
+        CU_ASSERT(above == 0);
+        CU_ASSERT(off == 0);
+        CU_ASSERT(weight(-INFINITY, 0) == 0 && weight(-INFINITY, -1e30f) == 0 && weight(-INFINITY, 1e30f) == 0);
+        CU_ASSERT(weight(0, 0) == 1 && fabs((double)weight(3.5f, 3.5f) - 1) < 1e-5);
+    }
+    dlclose(library);
+    arena_destroy(b.arena);
+}
+
 int main(void)
 {
     if (!emulator_open(&emulator)) {
@@ -335,6 +400,7 @@ int main(void)
     CU_add_test(suite, "floats: the table of operators", test_float_table);
     CU_add_test(suite, "floats: fast approximations", test_fast_floats);
     CU_add_test(suite, "random ints and bools", test_random_ints);
+    CU_add_test(suite, "weights: exp(x - y)", test_differences);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
     unsigned failed = CU_get_number_of_failures();
