@@ -105,6 +105,8 @@ static void no_keys(void)
     AttuneKernel *kernel = fake_kernel(context, map_keys);
     Fixture f;
     fake_fixture_init(&f);
+    memcpy(f.strides, (int64_t[4]){0, 0, 0, 1}, sizeof f.strides); /* one row for all */
+    f.launch.k.strides = f.launch.v.strides = f.inputs[1].tensor.strides = f.inputs[2].tensor.strides = f.strides;
     f.k_shape[2] = f.v_shape[2] = f.input_shape[FIX_BIAS][2] = 0;
     f.launch.k.data = f.launch.v.data = NULL;
     launch_well(kernel, &f.launch);
@@ -170,6 +172,11 @@ static void complaints(void)
     memcpy(f.strides, (int64_t[4]){128, 32, 9, 1}, sizeof f.strides);
     f.launch.q.strides = f.strides;
     launch_badly(kernel, &f.launch, ATTUNE_ERROR_ARGUMENT, "q has rows 36 bytes apart");
+    fake_fixture_init(&f);
+    memcpy(f.strides, (int64_t[4]){0, 0, 0, 1}, sizeof f.strides); /* one row for all */
+    f.launch.k.strides = f.launch.v.strides = f.inputs[1].tensor.strides = f.inputs[2].tensor.strides = f.strides;
+    f.k_shape[2] = f.v_shape[2] = f.input_shape[1][1] = f.input_shape[2][2] = ((int64_t)1 << 29) + 1;
+    launch_badly(kernel, &f.launch, ATTUNE_ERROR_ARGUMENT, "is 536870913: on CUDA they are at most 2^29");
     for (int far = 1; far < 70; far += 68) {
         fake_fixture_init(&f);
         AttuneTensor *tensors[] = {&f.launch.q, &f.launch.k, &f.launch.v, &f.launch.o, &f.returns[0].tensor};
