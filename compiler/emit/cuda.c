@@ -37,15 +37,20 @@ bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program 
     bool attends = false, plain = false;
     *out = (CudaText){.text = NULL};
     CudaGen *g = ARENA_NEW(arena, CudaGen);
-    *g = (CudaGen){
-        .arena = arena, .diag = diag, .target = target, .program = program, .easily = (how & CUDA_EASILY) != 0, .text = {.arena = arena}};
+    *g = (CudaGen){.arena = arena,
+                   .diag = diag,
+                   .target = target,
+                   .program = program,
+                   .easily = (how & CUDA_EASILY) != 0,
+                   .text = {.arena = arena}};
     cuda_ranges(g);
     for (int p = 0; p < program->phase_count; p++) {
         g->phase = &program->phases[p];
         name_entry(program, g->phase, out->phases[p].entry, sizeof out->phases[p].entry);
         cuda_line(g, "/* phase %s */\n", g->phase->name);
         int errors = diag->errors;
-        out->attends[p] = !(how & CUDA_PLAIN_ONLY) && !strcmp(target->arch, "sm_90a") && cuda_attend(g, &out->phases[p]);
+        out->attends[p] =
+            !(how & CUDA_PLAIN_ONLY) && !strcmp(target->arch, "sm_90a") && cuda_attend(g, &out->phases[p]);
         out->slices[p] = 1;
         if (!out->attends[p] && (diag->errors > errors || !cuda_plain(g, &out->phases[p], &out->slices[p])))
             return false;

@@ -1,5 +1,6 @@
-/* Block-wide matrix products of tiles in shared memory, for phases of cuda_plain. 256 threads; results and operands are
- * row-major with a pitch. TRANSPOSED: the summed axis is the operand's first. INTO: added to what the result holds. */
+/* Block-wide matrix products of tiles in shared memory, for phases of cuda_plain. 256 threads; results and
+ * operands are row-major with a pitch. TRANSPOSED: the summed axis is the operand's first. INTO: added to
+ * what the result holds. */
 enum { ATTUNE_THREADS = 256, ATTUNE_WARPS = 8 };
 
 #ifndef ATTUNE_EMULATE
@@ -9,31 +10,38 @@ template <bool TRANSPOSED> ATTUNE_FN void attune_ldmatrix(unsigned (&r)[4], cons
     unsigned at = (unsigned)__cvta_generic_to_shared(row);
     if (TRANSPOSED)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
+                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                     : "r"(at)
+                     : "memory");
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
+                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                     : "r"(at)
+                     : "memory");
 }
-template <bool BF16> ATTUNE_FN void attune_mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
+template <bool BF16>
+ATTUNE_FN void attune_mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
     if (BF16)
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                     "{%0, %1, %2, %3};" : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, "
+                     "%7}, {%8, %9}, "
+                     "{%0, %1, %2, %3};"
+                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
     else
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                     "{%0, %1, %2, %3};" : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        asm volatile(
+            "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+            "{%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 #endif
 
-template <bool INTO> ATTUNE_FN void attune_give(float *to, float value)
-{
-    *to = INTO ? *to + value : value;
-}
+template <bool INTO> ATTUNE_FN void attune_give(float *to, float value) { *to = INTO ? *to + value : value; }
 
 /* c[R][S] = sum over K of a b on tensor cores. A warp takes 16 rows and 32 columns at a time. */
-template <bool BF16, bool A_TRANSPOSED, bool B_TRANSPOSED, bool INTO, int R, int S, int K, int A_PITCH, int B_PITCH, int C_PITCH>
+template <bool BF16, bool A_TRANSPOSED, bool B_TRANSPOSED, bool INTO, int R, int S, int K, int A_PITCH,
+          int B_PITCH, int C_PITCH>
 ATTUNE_FN void attune_product(float *c, const unsigned short *a, const unsigned short *b)
 {
     const int lane = threadIdx.x % 32, columns = (S + 31) / 32, strips = (R + 15) / 16 * columns;
@@ -54,7 +62,8 @@ ATTUNE_FN void attune_product(float *c, const unsigned short *a, const unsigned 
                 if (B_TRANSPOSED)
                     attune_ldmatrix<true>(y, b + (k + lane % 16) * B_PITCH + s + half * 16 + lane / 16 * 8);
                 else
-                    attune_ldmatrix<false>(y, b + (s + half * 16 + lane % 8 + lane / 16 * 8) * B_PITCH + k + lane / 8 % 2 * 8);
+                    attune_ldmatrix<false>(y, b + (s + half * 16 + lane % 8 + lane / 16 * 8) * B_PITCH + k +
+                                                  lane / 8 % 2 * 8);
                 attune_mma<BF16>(sum[half * 2], x, y[0], y[1]);
                 attune_mma<BF16>(sum[half * 2 + 1], x, y[2], y[3]);
             }
@@ -71,12 +80,22 @@ ATTUNE_FN void attune_product(float *c, const unsigned short *a, const unsigned 
 }
 
 /* Elements of the three float types, as floats. */
-struct AttuneF32 { typedef float Stored; ATTUNE_FN float value(float a) { return a; } };
-struct AttuneBf16 { typedef unsigned short Stored; ATTUNE_FN float value(unsigned short a) { return attune_of_bf16(a); } };
-struct AttuneF16 { typedef unsigned short Stored; ATTUNE_FN float value(unsigned short a) { return attune_of_f16(a); } };
+struct AttuneF32 {
+    typedef float Stored;
+    ATTUNE_FN float value(float a) { return a; }
+};
+struct AttuneBf16 {
+    typedef unsigned short Stored;
+    ATTUNE_FN float value(unsigned short a) { return attune_of_bf16(a); }
+};
+struct AttuneF16 {
+    typedef unsigned short Stored;
+    ATTUNE_FN float value(unsigned short a) { return attune_of_f16(a); }
+};
 
 /* Four elements along the summed axis. */
-template <class T, bool TRANSPOSED, int PITCH> ATTUNE_FN void attune_four(float (&x)[4], const typename T::Stored *m, int row, int k)
+template <class T, bool TRANSPOSED, int PITCH>
+ATTUNE_FN void attune_four(float (&x)[4], const typename T::Stored *m, int row, int k)
 {
 #pragma unroll
     for (int j = 0; j < 4; j++)
@@ -84,7 +103,8 @@ template <class T, bool TRANSPOSED, int PITCH> ATTUNE_FN void attune_four(float 
 }
 
 /* The same in f32, every product and sum rounded once: 16 x 16 threads, up to 4 x 4 elements each. */
-template <class A, class B, bool A_TRANSPOSED, bool B_TRANSPOSED, bool INTO, int R, int S, int K, int A_PITCH, int B_PITCH, int C_PITCH>
+template <class A, class B, bool A_TRANSPOSED, bool B_TRANSPOSED, bool INTO, int R, int S, int K, int A_PITCH,
+          int B_PITCH, int C_PITCH>
 ATTUNE_FN void attune_product_f32(float *c, const typename A::Stored *a, const typename B::Stored *b)
 {
     constexpr int ROWS = R > 48 ? 4 : (R + 15) / 16, COLUMNS = S > 48 ? 4 : (S + 15) / 16;
@@ -121,9 +141,10 @@ ATTUNE_FN void attune_product_f32(float *c, const typename A::Stored *a, const t
                 for (int i = 0; i < ROWS; i++)
 #pragma unroll
                     for (int j = 0; j < COLUMNS; j++)
-                        sum[i][j] = __fmaf_rn(A::value(A_TRANSPOSED ? a[k * A_PITCH + row[i]] : a[row[i] * A_PITCH + k]),
-                                              B::value(B_TRANSPOSED ? b[k * B_PITCH + column[j]] : b[column[j] * B_PITCH + k]),
-                                              sum[i][j]);
+                        sum[i][j] = __fmaf_rn(
+                            A::value(A_TRANSPOSED ? a[k * A_PITCH + row[i]] : a[row[i] * A_PITCH + k]),
+                            B::value(B_TRANSPOSED ? b[k * B_PITCH + column[j]] : b[column[j] * B_PITCH + k]),
+                            sum[i][j]);
 #pragma unroll
             for (int i = 0; i < ROWS; i++)
 #pragma unroll

@@ -624,7 +624,9 @@ static bool place(const Lifetimes *l, int index)
 }
 
 /* How hard to try: products over longer axes than this and states go in slices. */
-typedef struct Effort { int64_t long_axis, slice; } Effort;
+typedef struct Effort {
+    int64_t long_axis, slice;
+} Effort;
 
 static bool plan_with(CudaGen *g, PlainPlan *plan, Effort effort)
 {
@@ -643,7 +645,8 @@ static bool plan_with(CudaGen *g, PlainPlan *plan, Effort effort)
     plan_block(&planner, g->phase->body);
     int order = 0;
     number_steps(plan->steps, &order);
-    Lifetimes l = {.plan = plan, .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
+    Lifetimes l = {.plan = plan,
+                   .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
     live_steps(&l, plan->steps);
     shape_all(plan, g->phase->body);
     bool fits = true;

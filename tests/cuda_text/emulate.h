@@ -1,8 +1,9 @@
 /* CUDA C++ of the plain path on the host: one fiber a thread, blocks one after another.
  *
- * A text is compiled after `#define ATTUNE_EMULATE` and this header. Threads of a block run in turns, up to the next
- * barrier or exchange within their warp; a warp whose lanes do not all come to the same kind of stop is a fault of the
- * kernel, and so is a thread that ends while others wait. Shared memory starts as NaNs; a zone behind it must stay whole. */
+ * A text is compiled after `#define ATTUNE_EMULATE` and this header. Threads of a block run in turns, up to
+ * the next barrier or exchange within their warp; a warp whose lanes do not all come to the same kind of stop
+ * is a fault of the kernel, and so is a thread that ends while others wait. Shared memory starts as NaNs; a
+ * zone behind it must stay whole. */
 #ifndef ATTUNE_TESTS_EMULATE_H
 #define ATTUNE_TESTS_EMULATE_H
 
@@ -23,12 +24,17 @@
 #define __launch_bounds__(...)
 #define __restrict__
 
-struct EmulateIndex { unsigned x; };
+struct EmulateIndex {
+    unsigned x;
+};
 static EmulateIndex threadIdx, blockIdx;
-struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return uint4{x, y, z, w}; }
 
-/* Fibers ---------------------------------------------------------------------------------------------------- */
+/* Fibers ----------------------------------------------------------------------------------------------------
+ */
 
 enum { EMULATE_THREADS = 256, EMULATE_STACK = 128 * 1024, EMULATE_SHARED = 227 * 1024, EMULATE_ZONE = 4096 };
 enum EmulateStop { STOP_NONE, STOP_BLOCK, STOP_WARP, STOP_END };
@@ -52,9 +58,15 @@ asm(".text\n.p2align 4\nattune_emulate_switch:\n"
     "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
     "mov %rsp, (%rdi)\nmov %rsi, %rsp\n"
     "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n");
-static inline void emulate_switch(EmulateFiber *from, EmulateFiber *to) { attune_emulate_switch(&from->stack_pointer, to->stack_pointer); }
+static inline void emulate_switch(EmulateFiber *from, EmulateFiber *to)
+{
+    attune_emulate_switch(&from->stack_pointer, to->stack_pointer);
+}
 #else
-static inline void emulate_switch(EmulateFiber *from, EmulateFiber *to) { swapcontext(&from->context, &to->context); }
+static inline void emulate_switch(EmulateFiber *from, EmulateFiber *to)
+{
+    swapcontext(&from->context, &to->context);
+}
 #endif
 
 static void emulate_stop(EmulateStop stop)
@@ -139,7 +151,8 @@ static bool emulate_block(int threads)
 }
 
 /* Runs `body` for every thread of every block. */
-static bool emulate_grid(void (*body)(void), long long blocks, int threads, int shared_bytes, char *error, size_t error_size)
+static bool emulate_grid(void (*body)(void), long long blocks, int threads, int shared_bytes, char *error,
+                         size_t error_size)
 {
     emulate_body = body;
     emulate_error = error;
@@ -161,12 +174,14 @@ static bool emulate_grid(void (*body)(void), long long blocks, int threads, int 
     return true;
 }
 
-/* Intrinsics ---------------------------------------------------------------------------------------------------- */
+/* Intrinsics --------------------------------------------------------------------------------------------- */
 
 static inline void __syncthreads(void) { emulate_stop(STOP_BLOCK); }
 
 /* What lanes show one another; two of each, for a fast lane may be at the next exchange already. */
-struct EmulatePost { uint64_t words[8]; };
+struct EmulatePost {
+    uint64_t words[8];
+};
 static EmulatePost emulate_posts[2][EMULATE_THREADS];
 static unsigned char emulate_turn[EMULATE_THREADS];
 
@@ -188,10 +203,30 @@ template <class T> static inline T __shfl_xor_sync(unsigned, T value, int mask)
     return value;
 }
 
-static inline float __int_as_float(int a) { float f; memcpy(&f, &a, sizeof f); return f; }
-static inline float __uint_as_float(unsigned a) { float f; memcpy(&f, &a, sizeof f); return f; }
-static inline unsigned emulate_bits(float a) { unsigned u; memcpy(&u, &a, sizeof u); return u; }
-static inline double __longlong_as_double(long long a) { double d; memcpy(&d, &a, sizeof d); return d; }
+static inline float __int_as_float(int a)
+{
+    float f;
+    memcpy(&f, &a, sizeof f);
+    return f;
+}
+static inline float __uint_as_float(unsigned a)
+{
+    float f;
+    memcpy(&f, &a, sizeof f);
+    return f;
+}
+static inline unsigned emulate_bits(float a)
+{
+    unsigned u;
+    memcpy(&u, &a, sizeof u);
+    return u;
+}
+static inline double __longlong_as_double(long long a)
+{
+    double d;
+    memcpy(&d, &a, sizeof d);
+    return d;
+}
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fsub_rn(float a, float b) { return a - b; }
 static inline float __fmul_rn(float a, float b) { return a * b; }
@@ -203,7 +238,9 @@ static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __fmul_ru(float a, float b)
 {
     float r = a * b;
-    return isfinite(r) && (double)r < (double)a * b ? nextafterf(r, INFINITY) : r == -INFINITY && a != -INFINITY && b != -INFINITY ? -3.40282347e38f : r;
+    return isfinite(r) && (double)r < (double)a * b             ? nextafterf(r, INFINITY)
+           : r == -INFINITY && a != -INFINITY && b != -INFINITY ? -3.40282347e38f
+                                                                : r;
 }
 
 static inline float attune_ex2(float a) { return exp2f(a); }
@@ -212,8 +249,19 @@ static inline float attune_tanh(float a) { return tanhf(a); }
 static inline float attune_rcp(float a) { return 1.0f / a; }
 static inline float attune_rsqrt(float a) { return 1.0f / sqrtf(a); }
 static inline float attune_sqrt(float a) { return sqrtf(a); }
-static inline float attune_of_f16(unsigned short a) { _Float16 h; memcpy(&h, &a, sizeof h); return (float)h; }
-static inline unsigned short attune_to_f16(float a) { _Float16 h = (_Float16)a; unsigned short u; memcpy(&u, &h, sizeof u); return u; }
+static inline float attune_of_f16(unsigned short a)
+{
+    _Float16 h;
+    memcpy(&h, &a, sizeof h);
+    return (float)h;
+}
+static inline unsigned short attune_to_f16(float a)
+{
+    _Float16 h = (_Float16)a;
+    unsigned short u;
+    memcpy(&u, &h, sizeof u);
+    return u;
+}
 static inline unsigned short attune_to_bf16(float a)
 {
     unsigned u = emulate_bits(a);

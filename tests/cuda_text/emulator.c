@@ -42,7 +42,8 @@ static char *read_all(Arena *arena, const char *path)
 
 const char *emulator_compile(Emulator *emulator, Arena *arena, const char *text, void **library)
 {
-    static const char options[] = "-std=c++17 -O1 -march=native -ffp-contract=off -fno-strict-aliasing -w -shared -fPIC";
+    static const char options[] =
+        "-std=c++17 -O1 -march=native -ffp-contract=off -fno-strict-aliasing -w -shared -fPIC";
     char *stem = arena_printf(arena, "%s/%d-%d", emulator->directory, (int)getpid(), emulator->made++);
     char *source = arena_printf(arena, "%s.cc", stem), *object = arena_printf(arena, "%s.so", stem),
          *log = arena_printf(arena, "%s.log", stem);
@@ -69,12 +70,16 @@ static const char *startable(Arena *arena, const CudaText *text, const Program *
 {
     Text out = {.arena = arena};
     text_add_bytes(&out, text->text, strlen(text->text));
-    text_add(&out, "extern \"C\" int attune_emulate(int phase, const long long *slots, long long blocks, char *error, "
-                   "size_t size)\n{\n");
+    text_add(
+        &out,
+        "extern \"C\" int attune_emulate(int phase, const long long *slots, long long blocks, char *error, "
+        "size_t size)\n{\n");
     for (int p = 0; p < program->phase_count; p++) {
-        text_add(&out, "    static Launch_%s launch%d;\n    if (phase == %d) {\n", program->phases[p].name, p, p);
+        text_add(&out, "    static Launch_%s launch%d;\n    if (phase == %d) {\n", program->phases[p].name, p,
+                 p);
         text_add(&out, "        memcpy(launch%d.slots, slots, sizeof launch%d.slots);\n", p, p);
-        text_add(&out, "        return emulate_grid([] { %s(launch%d); }, blocks, %d, %d, error, size);\n    }\n",
+        text_add(&out,
+                 "        return emulate_grid([] { %s(launch%d); }, blocks, %d, %d, error, size);\n    }\n",
                  text->phases[p].entry, p, text->phases[p].threads, text->phases[p].shared_bytes);
     }
     text_add(&out, "    return 0;\n}\n");
@@ -88,7 +93,8 @@ const char *emulator_build(Emulator *emulator, Arena *arena, const Target *targe
     Diag *diag = diag_create(arena);
     if (!cuda_program(target, arena, diag, program, CUDA_PLAIN_ONLY, &out->text))
         return arena_printf(arena, "no text: %s", diag_to_text(diag));
-    const char *problem = emulator_compile(emulator, arena, startable(arena, &out->text, program), &out->library);
+    const char *problem =
+        emulator_compile(emulator, arena, startable(arena, &out->text, program), &out->library);
     void *symbol = problem ? NULL : dlsym(out->library, "attune_emulate");
     memcpy(&out->run, &symbol, sizeof symbol);
     return problem || symbol ? problem : "the text has no start";

@@ -6,7 +6,7 @@
 
 typedef struct Emulator {
     char directory[256];
-    int made;                /* texts so far */
+    int made; /* texts so far */
 } Emulator;
 
 typedef struct Emulated {
@@ -21,9 +21,11 @@ void emulator_close(Emulator *emulator);
 /* A library of C++ text that follows emulate.h. NULL, or what went wrong. */
 const char *emulator_compile(Emulator *emulator, Arena *arena, const char *text, void **library);
 /* NULL, or what went wrong. */
-const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program, Emulated *out);
+const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program,
+                           Emulated *out);
 /* All phases, one after another. NULL, or what went wrong. */
-const char *emulator_run(const Emulated *emulated, Arena *arena, const Program *program, const int64_t *slots);
+const char *emulator_run(const Emulated *emulated, Arena *arena, const Program *program,
+                         const int64_t *slots);
 void emulator_release(Emulated *emulated);
 
 #endif

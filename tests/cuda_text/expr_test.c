@@ -324,7 +324,7 @@ static void test_random_ints(void)
     }
 }
 
-/* exp(x - y) by powers of two --------------------------------------------------------------------------------- */
+/* exp(x - y) by powers of two ---------------------------------------------------------------------------- */
 
 static const char *name_of(void *user, const Inst *value)
 {
@@ -336,7 +336,8 @@ static const char *name_of(void *user, const Inst *value)
 static void add_difference(Bench *b, CudaGen *g, int which, Inst *x, Inst *y, double factor)
 {
     ExprPool *pool = b->program->pool;
-    const Expr *c = expr_float(pool, factor), *s = expr_arg(pool, 0, TYPE_FLOAT), *m = expr_arg(pool, 1, TYPE_FLOAT);
+    const Expr *c = expr_float(pool, factor), *s = expr_arg(pool, 0, TYPE_FLOAT),
+               *m = expr_arg(pool, 1, TYPE_FLOAT);
     const Expr *e = expr_op2(pool, EXPR_SUB, expr_op2(pool, EXPR_MUL, s, c), expr_op2(pool, EXPR_MUL, m, c));
     Inst *map = build_map(&b->at, expr_op1(pool, EXPR_EXP, e), (Inst *[]){x, y}, 2);
     cuda_line(g, "extern \"C\" float weight%d(float x, float y)\n{\n", which);
@@ -344,7 +345,8 @@ static void add_difference(Bench *b, CudaGen *g, int which, Inst *x, Inst *y, do
     cuda_line(g, "return %s;\n}\n", text);
 }
 
-/* Weights stay below 1 whatever is rounded, vanish for scores of -inf, and are right for scores of usual size. */
+/* Weights stay below 1 whatever is rounded, vanish for scores of -inf, and are right for scores of usual
+ * size. */
 static void test_differences(void)
 {
     enum { FORMS = 4, DRAWS = 200000 };
@@ -373,15 +375,20 @@ static void test_differences(void)
         CU_ASSERT_FATAL(symbol != NULL);
         int above = 0, off = 0;
         for (int k = 0; k < DRAWS; k++) {
-            float y = ldexpf((float)random_between(&random, -8000000, 8000000) / 8000000, (int)random_between(&random, -10, 30));
-            float x = k % 4 ? y - ldexpf((float)random_between(&random, 0, 1000) / 1000, (int)random_between(&random, -20, 6)) : y;
-            double exact = exp(((double)x - (double)y) * (double)(float)factors[form]), got = (double)weight(x, y);
+            float y = ldexpf((float)random_between(&random, -8000000, 8000000) / 8000000,
+                             (int)random_between(&random, -10, 30));
+            float x = k % 4 ? y - ldexpf((float)random_between(&random, 0, 1000) / 1000,
+                                         (int)random_between(&random, -20, 6))
+                            : y;
+            double exact = exp(((double)x - (double)y) * (double)(float)factors[form]),
+                   got = (double)weight(x, y);
             above += !(got <= 1);
             off += fabs((double)y) < 4096 && !(fabs(got - exact) <= 1e-3 * exact + 1e-30);
         }
         CU_ASSERT(above == 0);
         CU_ASSERT(off == 0);
-        CU_ASSERT(weight(-INFINITY, 0) == 0 && weight(-INFINITY, -1e30f) == 0 && weight(-INFINITY, 1e30f) == 0);
+        CU_ASSERT(weight(-INFINITY, 0) == 0 && weight(-INFINITY, -1e30f) == 0 &&
+                  weight(-INFINITY, 1e30f) == 0);
         CU_ASSERT(weight(0, 0) == 1 && fabs((double)weight(3.5f, 3.5f) - 1) < 1e-5);
     }
     dlclose(library);
