@@ -8,7 +8,7 @@
 #include "emulator.h"
 #include "tests/emit/random_program.h"
 
-enum { LARGEST = 12000, PROGRAMS = 24, SECONDS = 30 };
+enum { LARGEST = 12000, PROGRAMS = 24, SECONDS = 15 };
 
 static Emulator emulator;
 static long compared, too_large;
