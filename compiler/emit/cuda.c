@@ -31,7 +31,7 @@ static void name_entry(const Program *program, const Phase *phase, char *entry, 
     snprintf(entry, size, "%.47s_%.47s", program->name, phase->name); /* as kernel_describe */
 }
 
-bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, unsigned how,
+bool cuda_program(const Target *target, Arena *arena, Diag *diag, Program *program, unsigned how,
                   CudaText *out)
 {
     bool attends = false, plain = false;
@@ -76,7 +76,7 @@ char *cuda_text(const Target *target, Arena *arena, Diag *diag, Program *program
     return cuda_program(target, arena, diag, program, 0, text) ? text->text : NULL;
 }
 
-bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program, bool fast, bool easily)
+bool cuda_tiles_suit(const Target *target, Arena *arena, Program *program, bool fast, bool easily)
 {
     CudaText *text = ARENA_NEW(arena, CudaText);
     if (!cuda_program(target, arena, diag_create(arena), program, easily ? CUDA_EASILY : 0, text))

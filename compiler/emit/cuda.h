@@ -12,6 +12,6 @@ char *cuda_text(const Target *target, Arena *arena, Diag *diag, Program *program
 
 /* Whether the Program's tiles are of a good size: they fit, `easily` or by any means. With `fast` some phase
  * also goes to the fast path, which is what such tiles are for. */
-bool cuda_tiles_suit(const Target *target, Arena *arena, const Program *program, bool fast, bool easily);
+bool cuda_tiles_suit(const Target *target, Arena *arena, Program *program, bool fast, bool easily);
 
 #endif

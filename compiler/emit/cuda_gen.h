@@ -16,7 +16,7 @@ typedef struct CudaGen {
     Arena *arena;
     Diag *diag;
     const Target *target;
-    const Program *program;
+    Program *program;        /* phases may add workspaces */
     const Phase *phase;      /* the one being emitted */
     Text text;               /* the translation unit so far */
     int indent;              /* of the next line, in steps of 4 */
@@ -78,7 +78,7 @@ typedef struct CudaText {
     bool attends[PROGRAM_MAX_PHASES];
     int slices[PROGRAM_MAX_PHASES]; /* blocks a work item of the Program's grid, next to one another */
 } CudaText;
-bool cuda_program(const Target *target, Arena *arena, Diag *diag, const Program *program, unsigned how,
+bool cuda_program(const Target *target, Arena *arena, Diag *diag, Program *program, unsigned how,
                   CudaText *out);
 
 #endif

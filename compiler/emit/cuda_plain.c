@@ -8,7 +8,8 @@ typedef struct Access {
     int64_t lo, hi;  /* bytes of shared memory; tensors in global memory have places below 0 */
     bool write, own; /* own: every thread touches the elements that the loop over `axes` gives it */
     TileType axes;
-    int offset, pitch, size; /* own: where an element lies */
+    int64_t offset; /* own: where an element lies */
+    int pitch, size;
 } Access;
 
 enum { MAX_ACCESSES = 1024 };
@@ -63,8 +64,9 @@ static void touch(Accesses *a, const Inst *value, bool write)
     if (v->kind != PLAIN_TILE || !v->buffered)
         return;
     bool own = a->step->kind == STEP_GROUP && !a->vector && plain_same_axes(&value->type, &a->step->axes);
-    add_access(a, &(Access){v->offset, v->offset + (int64_t)v->rows * v->pitch * v->size, write, own,
-                            a->step->axes, v->offset, v->pitch, v->size});
+    int64_t lo = v->offset + (v->spilled ? (int64_t)1 << 40 : 0);
+    add_access(a, &(Access){lo, lo + (int64_t)v->rows * v->pitch * v->size, write, own, a->step->axes, lo,
+                            v->pitch, v->size});
 }
 
 static void touch_read(void *user, const Inst *value)
@@ -248,6 +250,24 @@ static void emit_grid(Emitter *e)
     }
 }
 
+/* The workspace for tiles that shared memory has no room for: so many bytes a block. -1: too many tensors. */
+static int spill_tensor(CudaGen *g, const PlainPlan *plan)
+{
+    Program *program = g->program;
+    Tensor tensor = {.name = arena_printf(g->arena, "%s_tiles", g->phase->name),
+                     .role = ROLE_WORKSPACE,
+                     .elem = ELEM_TYPE_F32};
+    for (int t = 0; t < program->tensor_count; t++)
+        tensor.index += program->tensors[t].role == ROLE_WORKSPACE;
+    for (int k = 0; k < g->phase->grid_count && k < SPEC_MAX_DIMS - 1; k++)
+        tensor.extent[tensor.dim_count++] = g->phase->grid[k].extent;
+    if (g->phase->grid_count > SPEC_MAX_DIMS - 1)
+        return -1;
+    tensor.extent[tensor.dim_count++] =
+        (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = plan->slices * (plan->spill_bytes / 4)};
+    return program_tensor(program, tensor);
+}
+
 bool cuda_plain(CudaGen *g, KernelPhase *out, int *slices)
 {
     Emitter *e = ARENA_NEW(g->arena, Emitter);
@@ -258,6 +278,11 @@ bool cuda_plain(CudaGen *g, KernelPhase *out, int *slices)
                    .pending = ARENA_NEW(g->arena, Pending)};
     if (!plain_plan(g, &e->plan))
         return false;
+    int spill = e->plan.spill_bytes ? spill_tensor(g, &e->plan) : -1;
+    if (e->plan.spill_bytes && spill < 0) {
+        diag_error(g->diag, SPAN_NONE, PLAIN_TOO_LARGE, "phase %s has no room for its tiles", g->phase->name);
+        return false;
+    }
     g->exact_differences = true;
     out->threads = PLAIN_THREADS;
     out->shared_bytes = e->plan.bytes;
@@ -272,6 +297,10 @@ bool cuda_plain(CudaGen *g, KernelPhase *out, int *slices)
               PLAIN_THREADS, out->entry, phase);
     plain_open(e);
     cuda_line(g, "extern __shared__ __align__(128) unsigned char attune_tiles[];\n");
+    if (spill >= 0)
+        cuda_line(g,
+                  "unsigned char *const attune_spill = (unsigned char *)P.slots[%d] + blockIdx.x * %lldLL;\n",
+                  slot_of_tensor(spill), (long long)e->plan.spill_bytes);
     emit_grid(e);
     emit_steps(e, e->plan.steps);
     plain_close(e);

@@ -49,6 +49,7 @@ struct PlainValue {
     int rows, columns, pitch; /* of the matrix that the last axis and all others make, padded; in elements */
     int size, offset;         /* bytes of an element, in shared memory */
     int first, last;          /* steps between which it is alive */
+    bool spilled;             /* lies in global memory: offset counts there */
     bool taken;               /* another value lies in the same place from the last step on */
 };
 
@@ -59,9 +60,10 @@ typedef struct PlainPlan {
     uint32_t *uses;     /* by instruction id */
     bool products;      /* some contraction goes to tensor cores */
     Step *steps;
-    int bytes;         /* of shared memory */
-    int64_t long_axis; /* products over more take their operands in slices */
-    int slices;        /* blocks a work item: see CudaGen.slice_axis */
+    int bytes;           /* of shared memory */
+    int64_t spill_bytes; /* of global memory, a block: what shared memory has no room for */
+    int64_t long_axis;   /* products over more take their operands in slices */
+    int slices;          /* blocks a work item: see CudaGen.slice_axis */
 } PlainPlan;
 
 /* False with an error when the tiles do not fit the shared memory (its id is PLAIN_TOO_LARGE). */

@@ -33,6 +33,9 @@ const char *plain_memory_type(const CudaGen *g, const Inst *value)
 
 const char *plain_buffer(Emitter *e, const Inst *value)
 {
+    if (e->plan.values[value->id].spilled)
+        return PRINT("((%s *)(attune_spill + %d))", plain_memory_type(e->g, value),
+                     e->plan.values[value->id].offset);
     return PRINT("((%s *)(attune_tiles + %d))", plain_memory_type(e->g, value),
                  e->plan.values[value->id].offset);
 }

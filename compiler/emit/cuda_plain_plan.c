@@ -582,9 +582,9 @@ static bool place_over(const Lifetimes *l, int index)
         return false;
     for (int k = 0; k < index; k++) {
         PlainValue *old = l->buffers[k];
-        if (!old->buffered || old->last != value->first || old->step == step || old->taken || !old->inst ||
-            old->rows != value->rows || old->pitch != value->pitch || old->size != value->size ||
-            !plain_same_axes(&old->inst->type, &step->axes))
+        if (!old->buffered || old->spilled || old->last != value->first || old->step == step || old->taken ||
+            !old->inst || old->rows != value->rows || old->pitch != value->pitch ||
+            old->size != value->size || !plain_same_axes(&old->inst->type, &step->axes))
             continue;
         bool written = false;
         for (int m = 0; m < step->member_count; m++)
@@ -612,8 +612,8 @@ static bool place(const Lifetimes *l, int index)
         moved = false;
         for (int k = 0; k < index; k++) {
             const PlainValue *other = l->buffers[k];
-            if (!other->buffered || other->last < value->first || other->first > value->last ||
-                other->offset + bytes_of(other) <= value->offset ||
+            if (!other->buffered || other->spilled || other->last < value->first ||
+                other->first > value->last || other->offset + bytes_of(other) <= value->offset ||
                 value->offset + bytes_of(value) <= other->offset)
                 continue;
             value->offset = other->offset + bytes_of(other);
@@ -623,10 +623,47 @@ static bool place(const Lifetimes *l, int index)
     return true;
 }
 
-/* How hard to try: products over longer axes than this and states go in slices. */
+/* How hard to try: products over longer axes than this and states go in slices, large tiles to global memory.
+ */
 typedef struct Effort {
     int64_t long_axis, slice;
+    bool spill;
 } Effort;
+
+static bool place_all(const Lifetimes *l)
+{
+    PlainPlan *plan = l->plan;
+    plan->bytes = 0;
+    for (int k = 0; k < l->count; k++)
+        l->buffers[k]->taken = false;
+    for (int k = 0; k < l->count; k++) {
+        if (!l->buffers[k]->buffered || l->buffers[k]->spilled)
+            continue;
+        if (!place(l, k))
+            return false;
+        int end = l->buffers[k]->offset + bytes_of(l->buffers[k]);
+        plan->bytes = end > plan->bytes ? end : plan->bytes;
+    }
+    return plan->bytes <= plan->g->target->shared_bytes;
+}
+
+/* The largest tile that tensor cores do not read moves to global memory. False: there is none. */
+static bool spill_one(const Lifetimes *l)
+{
+    PlainValue *largest = NULL;
+    for (int k = 0; k < l->count; k++) {
+        PlainValue *value = l->buffers[k];
+        if (value->buffered && !value->spilled && !value->product && value->inst &&
+            (!largest || bytes_of(value) > bytes_of(largest)))
+            largest = value;
+    }
+    if (!largest || (int64_t)largest->rows * largest->pitch * largest->size > 1 << 26)
+        return false;
+    largest->spilled = true;
+    largest->offset = (int)l->plan->spill_bytes;
+    l->plan->spill_bytes += bytes_of(largest);
+    return l->plan->spill_bytes < 1 << 28;
+}
 
 static bool plan_with(CudaGen *g, PlainPlan *plan, Effort effort)
 {
@@ -649,20 +686,19 @@ static bool plan_with(CudaGen *g, PlainPlan *plan, Effort effort)
                    .buffers = ARENA_ARRAY(g->arena, PlainValue *, 2 * (size_t)g->program->next_id)};
     live_steps(&l, plan->steps);
     shape_all(plan, g->phase->body);
-    bool fits = true;
-    for (int k = 0; fits && k < l.count; k++) {
-        if (!l.buffers[k]->buffered)
-            continue;
-        fits = place(&l, k);
-        int end = l.buffers[k]->offset + bytes_of(l.buffers[k]);
-        plan->bytes = end > plan->bytes ? end : plan->bytes;
-    }
-    return fits && plan->bytes <= g->target->shared_bytes;
+    bool fits = place_all(&l);
+    while (!fits && effort.spill && spill_one(&l))
+        fits = place_all(&l);
+    return fits;
 }
 
 bool plain_plan(CudaGen *g, PlainPlan *plan)
 {
-    static const Effort efforts[] = {{1024, 32}, {PLAIN_SLICE, 32}, {PLAIN_SLICE, 16}, {PLAIN_SLICE, 8}};
+    static const Effort efforts[] = {{1024, 32, false},
+                                     {PLAIN_SLICE, 32, false},
+                                     {PLAIN_SLICE, 16, false},
+                                     {PLAIN_SLICE, 8, false},
+                                     {PLAIN_SLICE, 32, true}};
     for (size_t k = 0; k < (g->easily ? 1 : sizeof efforts / sizeof *efforts); k++)
         if (plan_with(g, plan, efforts[k]))
             return true;

@@ -128,7 +128,8 @@ typedef struct Matrix {
 
 static const char *matrix_text(Emitter *e, const Matrix *m)
 {
-    return PRINT("((%s *)(attune_tiles + %d))", plain_memory_type(e->g, m->value), m->place->offset);
+    return PRINT("((%s *)(attune_%s + %d))", plain_memory_type(e->g, m->value),
+                 m->place->spilled ? "spill" : "tiles", m->place->offset);
 }
 
 static void product_call(Emitter *e, const Inst *contract, const TileType *axes, const Matrix operands[2],

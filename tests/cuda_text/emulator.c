@@ -86,7 +86,7 @@ static const char *startable(Arena *arena, const CudaText *text, const Program *
     return out.data;
 }
 
-const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program,
+const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, Program *program,
                            Emulated *out)
 {
     memset(out, 0, sizeof *out);

@@ -21,7 +21,7 @@ void emulator_close(Emulator *emulator);
 /* A library of C++ text that follows emulate.h. NULL, or what went wrong. */
 const char *emulator_compile(Emulator *emulator, Arena *arena, const char *text, void **library);
 /* NULL, or what went wrong. */
-const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, const Program *program,
+const char *emulator_build(Emulator *emulator, Arena *arena, const Target *target, Program *program,
                            Emulated *out);
 /* All phases, one after another. NULL, or what went wrong. */
 const char *emulator_run(const Emulated *emulated, Arena *arena, const Program *program,
