@@ -69,6 +69,9 @@ typedef struct PlainPlan {
 /* False with an error when the tiles do not fit the shared memory (its id is PLAIN_TOO_LARGE). */
 #define PLAIN_TOO_LARGE "tile-memory"
 bool plain_plan(CudaGen *g, PlainPlan *plan);
+/* cuda_plain_memory.c: lifetimes and places of the tiles. With `spill` what shared memory has no room for
+ * goes to global memory. False: it does not fit. */
+bool plain_place(PlainPlan *plan, bool spill);
 /* A product of two matrices, elementwise operands apart: on tensor cores or in floats. */
 bool plain_is_matrix(const Inst *contract);
 /* Tensor cores multiply it: operands of one 16-bit type with two axes each. */
