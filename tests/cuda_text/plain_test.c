@@ -24,7 +24,7 @@ static const CaseShape line_shapes[] = {
           .layout = CASE_BMHD),
     SHAPE(1, 2, 1, 50, 61, 20, 12, .block_m = {8}, .block_n = {16}),
     SHAPE(1, 1, 1, 40, 40, 192, 128, .q_size = 1e4),
-    SHAPE(1, 1, 1, 20, 33, 256, 256, .offset = 13),
+    SHAPE(1, 1, 1, 20, 33, 224, 224, .offset = 13),
 };
 static const CaseShape plane_shapes[] = {
     SHAPE(1, 2, 1, 0, 0, 32, 32, .m_axis = {9, 7}, .n_axis = {9, 7}),
