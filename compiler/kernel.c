@@ -55,7 +55,7 @@ void kernel_describe(Kernel *kernel, const Program *program)
                 if (!strcmp(program->knobs[k].name, names[side][a]))
                     (side ? kernel->block_n : kernel->block_m)[a] = program->knobs[k].value;
     for (int k = 0; k < program->knob_count; k++)
-        if (!strcmp(program->knobs[k].name, "chunk"))
+        if (!strcmp(program->knobs[k].name, "chunk") || !strcmp(program->knobs[k].name, "step"))
             kernel->block_m[0] = kernel->block_n[0] = program->knobs[k].value;
 }
 

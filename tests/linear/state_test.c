@@ -136,6 +136,7 @@ static void run_cut(const Variant *variant, AttuneKernel *first, AttuneKernel *s
     if (info.state_rows < D)
         fprintf(stderr, "\n%s: %s has no state\n", variant->name, how);
     CU_ASSERT_FATAL(info.state_rows >= D && info.state_columns >= E);
+    CU_ASSERT(info.block_m[0] >= 1 && info.block_n[0] >= 1);
     float *state = malloc(sizeof(float) * (size_t)(B * H * info.state_rows * info.state_columns));
     AttuneError *error = NULL;
     memset(data->o, 0xff, sizeof(float) * (size_t)(B * H * data->T * E));
