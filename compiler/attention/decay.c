@@ -12,7 +12,10 @@ bool decay_by_channel(const Spec *spec)
     return spec->decay.kind == DECAY_CHANNEL;
 }
 
-typedef struct StepLeaves { ExprPool *pool; const Expr *channel; } StepLeaves;
+typedef struct StepLeaves {
+    ExprPool *pool;
+    const Expr *channel;
+} StepLeaves;
 
 static const Expr *step_leaf(void *user, const Expr *leaf)
 {
@@ -49,19 +52,24 @@ ChunkDecay *decay_open(State *state, Scope *chunk, const Expr *first, const Expr
     decay->tokens = value_name(lower, chunk, value_of(lower, chunk, tokens), TYPE_INT);
     if (!decay_by_channel(spec) && !expr_uses(spec->decay.log_step, VAR_T0)) {
         decay->step = value_name_outer(lower, chunk, value_of(lower, chunk, step), TYPE_FLOAT);
-        decay->total = value_of(lower, chunk, expr_op2(pool, EXPR_MUL, decay->step, to_float(pool, decay->tokens)));
+        decay->total =
+            value_of(lower, chunk, expr_op2(pool, EXPR_MUL, decay->step, to_float(pool, decay->tokens)));
         return decay;
     }
     TileSide keys = lower->k;
     Scope *tokens_scope = scope_open(lower, chunk, chunk->at.block, NULL);
     decay->local = address_bind_chunk_keys(lower, tokens_scope, first, "t");
     const Expr *live = expr_op2(pool, EXPR_LT, decay->local, decay->tokens);
-    decay->steps = value_of(lower, tokens_scope, expr_op3(pool, EXPR_SELECT, live, step, expr_float(pool, 0)));
+    decay->steps =
+        value_of(lower, tokens_scope, expr_op3(pool, EXPR_SELECT, live, step, expr_float(pool, 0)));
     int t = program_axis(lower->program, "t", NULL);
-    if (!inst_has_axis(decay->steps, t) || (decay_by_channel(spec) && !inst_has_axis(decay->steps, state->d))) {
+    if (!inst_has_axis(decay->steps, t) ||
+        (decay_by_channel(spec) && !inst_has_axis(decay->steps, state->d))) {
         /* The same for all channels: spread, so that what follows has one form. */
-        Inst *shape[] = {decay->steps, value_of(lower, tokens_scope, decay->local), value_of(lower, tokens_scope, state->dc)};
-        decay->steps = build_map(&tokens_scope->at, expr_arg(pool, 0, TYPE_FLOAT), shape, decay_by_channel(spec) ? 3 : 2);
+        Inst *shape[] = {decay->steps, value_of(lower, tokens_scope, decay->local),
+                         value_of(lower, tokens_scope, state->dc)};
+        decay->steps = build_map(&tokens_scope->at, expr_arg(pool, 0, TYPE_FLOAT), shape,
+                                 decay_by_channel(spec) ? 3 : 2);
     }
     decay->total = build_reduce(&tokens_scope->at, REDUCE_SUM, t, decay->steps);
     lower->k = keys;
@@ -80,6 +88,8 @@ Inst *decay_sums(ChunkDecay *decay, Scope *scope, const Expr *local)
         return value_of(lower, scope, expr_op2(pool, EXPR_MUL, decay->step, count));
     }
     const Expr *before = expr_op2(pool, EXPR_LE, decay->local, local);
-    Inst *triangle = value_of(lower, scope, expr_op3(pool, EXPR_SELECT, before, expr_float(pool, 1), expr_float(pool, 0)));
-    return build_contract(&scope->at, program_axis(lower->program, "t", NULL), triangle, decay->steps, NULL, NULL);
+    Inst *triangle =
+        value_of(lower, scope, expr_op3(pool, EXPR_SELECT, before, expr_float(pool, 1), expr_float(pool, 0)));
+    return build_contract(&scope->at, program_axis(lower->program, "t", NULL), triangle, decay->steps, NULL,
+                          NULL);
 }

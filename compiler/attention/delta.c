@@ -7,16 +7,24 @@
  * row: w_t = e_t - sum over j < t of l_tj w_j. It does not depend on the state. */
 #include "state.h"
 
-static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name_outer(s->lower, scope, inst, TYPE_FLOAT); }
+static const Expr *named(State *s, Scope *scope, Inst *inst)
+{
+    return value_name_outer(s->lower, scope, inst, TYPE_FLOAT);
+}
 
-static const Expr *op2(State *s, ExprOp op, const Expr *a, const Expr *b) { return expr_op2(s->pool, op, a, b); }
+static const Expr *op2(State *s, ExprOp op, const Expr *a, const Expr *b)
+{
+    return expr_op2(s->pool, op, a, b);
+}
 
 static const Expr *where(State *s, const Expr *condition, const Expr *e)
 {
     return expr_op3(s->pool, EXPR_SELECT, condition, e, expr_float(s->pool, 0));
 }
 
-typedef struct TokenLeaves { ExprPool *pool; } TokenLeaves;
+typedef struct TokenLeaves {
+    ExprPool *pool;
+} TokenLeaves;
 
 static const Expr *token_leaf(void *user, const Expr *leaf)
 {
@@ -30,7 +38,8 @@ static const Expr *token_leaf(void *user, const Expr *leaf)
 static const Expr *strength(State *s, Scope *scope)
 {
     TokenLeaves leaves = {s->pool};
-    return where(s, state_key_seen(s, scope), expr_substitute(s->pool, s->lower->spec->decay.beta, token_leaf, &leaves));
+    return where(s, state_key_seen(s, scope),
+                 expr_substitute(s->pool, s->lower->spec->decay.beta, token_leaf, &leaves));
 }
 
 /* L [row, j]. */
@@ -42,7 +51,8 @@ static Inst *below_diagonal(State *s, Chunk *chunk, Scope *scope, const Expr *ro
     Inst *key = state_key(s, scope), *sums = decay ? decay_sums(decay, scope, row) : NULL;
     const Expr *before = op2(s, EXPR_LT, chunk->key_local, row);
     scope->at.label = "delta";
-    Inst *similarity = scan_similarity(s, scope, key, chunk->key, by_channel ? sums : NULL, chunk->key_sums, before);
+    Inst *similarity =
+        scan_similarity(s, scope, key, chunk->key, by_channel ? sums : NULL, chunk->key_sums, before);
     const Expr *l = op2(s, EXPR_MUL, named(s, scope, similarity), strength(s, scope));
     if (decay && !by_channel) {
         const Expr *gap = op2(s, EXPR_SUB, named(s, scope, sums), named(s, scope, chunk->key_sums));
@@ -52,7 +62,8 @@ static Inst *below_diagonal(State *s, Chunk *chunk, Scope *scope, const Expr *ro
 }
 
 /* W [j, column]: a loop over the rows, each from the ones before it. */
-static Inst *inverse(State *s, Chunk *chunk, Scope *scope, Inst *l, int row_axis, const Expr *row, int column_axis, const Expr *column)
+static Inst *inverse(State *s, Chunk *chunk, Scope *scope, Inst *l, int row_axis, const Expr *row,
+                     int column_axis, const Expr *column)
 {
     Lower *lower = s->lower;
     ExprPool *pool = s->pool;
@@ -101,7 +112,8 @@ void delta_solve(State *state, Chunk *chunk)
     const Expr *beta = strength(state, columns), *scale = state->factor->key_scale;
     const Expr *read = named(state, columns, key), *written = named(state, columns, value);
     if (chunk->decay) {
-        const Expr *factor = expr_op1(pool, EXPR_EXP, named(state, columns, decay_sums(chunk->decay, columns, column)));
+        const Expr *factor =
+            expr_op1(pool, EXPR_EXP, named(state, columns, decay_sums(chunk->decay, columns, column)));
         read = op2(state, EXPR_MUL, read, factor);
     }
     Inst *probe = value_of(lower, columns, read);
@@ -109,12 +121,16 @@ void delta_solve(State *state, Chunk *chunk)
     scale = scale ? feature_expand(lower, scale) : NULL;
     if (scale)
         written = op2(state, EXPR_MUL, written, scale);
-    Inst *right = value_of(lower, columns, op2(state, EXPR_MUL, beta, op2(state, EXPR_SUB, written, named(state, columns, erased))));
+    Inst *right =
+        value_of(lower, columns,
+                 op2(state, EXPR_MUL, beta, op2(state, EXPR_SUB, written, named(state, columns, erased))));
     Inst *right_sum = NULL;
     if (state->wants_sum) {
         Inst *erased_sum = build_contract(&columns->at, state->d, probe, state->z, NULL, NULL);
         const Expr *one = scale ? scale : expr_float(pool, 1);
-        right_sum = value_of(lower, columns, op2(state, EXPR_MUL, beta, op2(state, EXPR_SUB, one, named(state, columns, erased_sum))));
+        right_sum = value_of(
+            lower, columns,
+            op2(state, EXPR_MUL, beta, op2(state, EXPR_SUB, one, named(state, columns, erased_sum))));
     }
 
     lower->k = keys;

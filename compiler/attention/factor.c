@@ -19,7 +19,9 @@ const char *lowering_name(Lowering lowering)
 
 /* Sides -------------------------------------------------------------------------------------------------------- */
 
-typedef struct Sides { bool query, key; } Sides;
+typedef struct Sides {
+    bool query, key;
+} Sides;
 
 static void note_side(void *user, const Expr *e)
 {
@@ -38,9 +40,9 @@ typedef struct Split {
     ExprPool *pool;
     Factor *factor;
     const Expr *query, *key; /* NULL: 1 */
-    const Expr *centre;      /* what is to be found once: the similarity inside the score, the sum inside it */
+    const Expr *centre; /* what is to be found once: the similarity inside the score, the sum inside it */
     ExprOp centre_op;
-    int32_t centre_index;    /* of a VAR; -1: any */
+    int32_t centre_index; /* of a VAR; -1: any */
     int found;
 } Split;
 
@@ -58,7 +60,11 @@ static void multiply(ExprPool *pool, const Expr **into, const Expr *by)
     *into = *into ? expr_op2(pool, EXPR_MUL, *into, by) : by;
 }
 
-typedef struct Search { ExprOp op; int32_t index; bool found; } Search;
+typedef struct Search {
+    ExprOp op;
+    int32_t index;
+    bool found;
+} Search;
 
 static void search_node(void *user, const Expr *e)
 {
@@ -95,8 +101,10 @@ static bool split_product(Split *s, const Expr *e, bool inverse)
     expr_walk(s->arena, e, note_side, &sides);
     if (sides.query && sides.key) {
         if (e->op == EXPR_MUL || e->op == EXPR_DIV)
-            return split_product(s, e->args[0], inverse) && split_product(s, e->args[1], inverse != (e->op == EXPR_DIV));
-        return refuse(s->factor, e->span, "a factor of the score joins query and key other than by a product");
+            return split_product(s, e->args[0], inverse) &&
+                   split_product(s, e->args[1], inverse != (e->op == EXPR_DIV));
+        return refuse(s->factor, e->span,
+                      "a factor of the score joins query and key other than by a product");
     }
     if (inverse)
         e = expr_op2(s->pool, EXPR_DIV, expr_float(s->pool, 1), e);
@@ -112,7 +120,8 @@ static bool linear_normaliser(Factor *factor, const Spec *spec)
         [NORM_SOFTMAX] = "softmax needs every score before its exponential",
         [NORM_MAX] = "a maximum over the scores is no sum",
         [NORM_ENTMAX] = "entmax needs every score for its threshold",
-        [NORM_MOMENTS] = "the deviation of the scores is quadratic in them, which is not evaluated from a state",
+        [NORM_MOMENTS] =
+            "the deviation of the scores is quadratic in them, which is not evaluated from a state",
     };
     NormKind kind = spec->norm.kind;
     if (kind != NORM_NONE && kind != NORM_SUM && kind != NORM_MAGNITUDE && kind != NORM_COUNT)
@@ -124,7 +133,10 @@ static bool linear_normaliser(Factor *factor, const Spec *spec)
     return true;
 }
 
-typedef struct Leaf { int32_t var; const Expr *with; } Leaf;
+typedef struct Leaf {
+    int32_t var;
+    const Expr *with;
+} Leaf;
 
 static const Expr *replace_var(void *user, const Expr *leaf)
 {
@@ -143,14 +155,15 @@ static bool is_polynomial(const Expr *e)
     if (!expr_uses(e, VAR_S) || e->op == EXPR_VAR)
         return true;
     switch (e->op) {
-    case EXPR_ADD: case EXPR_SUB: case EXPR_MUL:
-        return is_polynomial(e->args[0]) && is_polynomial(e->args[1]);
-    case EXPR_DIV: case EXPR_POW: /* s^2; a power that depends on more has no constant second derivative */
-        return is_polynomial(e->args[0]) && !expr_uses(e->args[1], VAR_S) && (e->op == EXPR_DIV || e->args[1]->op == EXPR_FLOAT);
-    case EXPR_NEG:
-        return is_polynomial(e->args[0]);
-    default:
-        return false;
+    case EXPR_ADD:
+    case EXPR_SUB:
+    case EXPR_MUL: return is_polynomial(e->args[0]) && is_polynomial(e->args[1]);
+    case EXPR_DIV:
+    case EXPR_POW: /* s^2; a power that depends on more has no constant second derivative */
+        return is_polynomial(e->args[0]) && !expr_uses(e->args[1], VAR_S) &&
+               (e->op == EXPR_DIV || e->args[1]->op == EXPR_FLOAT);
+    case EXPR_NEG: return is_polynomial(e->args[0]);
+    default: return false;
     }
 }
 
@@ -188,12 +201,15 @@ static void expand_polynomial(Factor *factor, const Spec *spec, const Expr *cons
         k = expr_op2(pool, EXPR_MUL, k, factor->key_scale);
     VarId old = factor->channel;
     factor->channel = expr_fresh_bound(pool);
-    const Expr *c = expr_var(pool, factor->channel, TYPE_INT), *before = expr_op2(pool, EXPR_SUB, c, one), *pair = expr_op2(pool, EXPR_SUB, before, n);
-    const Expr *single = expr_op2(pool, EXPR_MOD, before, n), *left = expr_op2(pool, EXPR_MOD, expr_op2(pool, EXPR_DIV, pair, n), n);
+    const Expr *c = expr_var(pool, factor->channel, TYPE_INT), *before = expr_op2(pool, EXPR_SUB, c, one),
+               *pair = expr_op2(pool, EXPR_SUB, before, n);
+    const Expr *single = expr_op2(pool, EXPR_MOD, before, n),
+               *left = expr_op2(pool, EXPR_MOD, expr_op2(pool, EXPR_DIV, pair, n), n);
     const Expr *right = expr_op2(pool, EXPR_MOD, pair, n), *sides[2] = {q, k}, *made[2];
     for (int side = 0; side < 2; side++) {
         const Expr *x = at_channel(pool, sides[side], old, single);
-        const Expr *xx = expr_op2(pool, EXPR_MUL, at_channel(pool, sides[side], old, left), at_channel(pool, sides[side], old, right));
+        const Expr *xx = expr_op2(pool, EXPR_MUL, at_channel(pool, sides[side], old, left),
+                                  at_channel(pool, sides[side], old, right));
         const Expr *constant = side == 0 ? coefficient[0] : expr_float(pool, 1);
         if (side == 0) {
             x = expr_op2(pool, EXPR_MUL, coefficient[1], x);
@@ -205,17 +221,20 @@ static void expand_polynomial(Factor *factor, const Spec *spec, const Expr *cons
     factor->query = made[0];
     factor->key = made[1];
     factor->query_scale = factor->key_scale = NULL;
-    factor->width = expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_ADD, one, n), expr_op2(pool, EXPR_MUL, n, n));
+    factor->width =
+        expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_ADD, one, n), expr_op2(pool, EXPR_MUL, n, n));
     factor->polynomial = true;
 }
 
 static bool separable_score(Factor *factor, Arena *arena, const Spec *spec)
 {
-    Split score = {.arena = arena, .pool = spec->pool, .factor = factor, .centre_op = EXPR_VAR, .centre_index = VAR_S};
+    Split score = {
+        .arena = arena, .pool = spec->pool, .factor = factor, .centre_op = EXPR_VAR, .centre_index = VAR_S};
     const Expr *coefficient[3];
     bool polynomial = false;
     if (!split_product(&score, spec->score, false)) {
-        polynomial = spec->decay.kind != DECAY_CHANNEL && !spec->decay.beta && polynomial_score(spec, arena, coefficient);
+        polynomial = spec->decay.kind != DECAY_CHANNEL && !spec->decay.beta &&
+                     polynomial_score(spec, arena, coefficient);
         if (!polynomial)
             return false;
         factor->reason = NULL;
@@ -224,8 +243,13 @@ static bool separable_score(Factor *factor, Arena *arena, const Spec *spec)
     }
     if (!score.found)
         return refuse(factor, spec->score->span, "the score does not depend on the similarity");
-    Split outer = {.arena = arena, .pool = spec->pool, .factor = factor, .centre_op = EXPR_SUM, .centre_index = -1,
-                   .query = score.query, .key = score.key};
+    Split outer = {.arena = arena,
+                   .pool = spec->pool,
+                   .factor = factor,
+                   .centre_op = EXPR_SUM,
+                   .centre_index = -1,
+                   .query = score.query,
+                   .key = score.key};
     if (!split_product(&outer, spec->similarity, false))
         return refuse(factor, spec->similarity->span, "the similarity is no sum of products");
     if (!outer.found)
@@ -239,7 +263,8 @@ static bool separable_score(Factor *factor, Arena *arena, const Spec *spec)
     Split inner = {.arena = arena, .pool = spec->pool, .factor = factor, .centre_op = EXPR_OP_COUNT};
     if (!split_product(&inner, body, false) || !inner.query || !inner.key) {
         factor->reason = NULL;
-        return refuse(factor, spec->similarity->span, "the similarity is no sum of products of a query's and a key's part");
+        return refuse(factor, spec->similarity->span,
+                      "the similarity is no sum of products of a query's and a key's part");
     }
     factor->query = inner.query;
     factor->key = inner.key;
@@ -272,10 +297,12 @@ static bool split_mask(Factor *factor, Arena *arena, const Spec *spec, const Exp
 Factor factor_recognise(Arena *arena, const Spec *spec)
 {
     Factor factor = {.ordered = spec->decay.kind != DECAY_NONE};
-    if (!linear_normaliser(&factor, spec) || !split_mask(&factor, arena, spec, spec->mask) || !separable_score(&factor, arena, spec))
+    if (!linear_normaliser(&factor, spec) || !split_mask(&factor, arena, spec, spec->mask) ||
+        !separable_score(&factor, arena, spec))
         return factor;
     if (factor.ordered && !factor.mask_ordered && factor.key_seen)
-        refuse(&factor, spec->mask->span, "the mask hides keys but lets them be seen from before: write j <= i");
+        refuse(&factor, spec->mask->span,
+               "the mask hides keys but lets them be seen from before: write j <= i");
     else if (factor.width->op == EXPR_INT && (factor.width->value.i < 1 || factor.width->value.i > 65536))
         refuse(&factor, spec->similarity->span, "the features' width is not from 1 to 65536");
     return factor;
@@ -287,7 +314,8 @@ Lowering factor_asked(const Spec *spec, const char *target)
 {
     Lowering asked = LOWERING_AUTO;
     for (int i = 0; i < spec->schedule_count; i++)
-        if (!strcmp(spec->schedule[i].key, "lowering") && (!spec->schedule[i].target || strstr(target, spec->schedule[i].target)))
+        if (!strcmp(spec->schedule[i].key, "lowering") &&
+            (!spec->schedule[i].target || strstr(target, spec->schedule[i].target)))
             asked = (Lowering)spec->schedule[i].value;
     return asked;
 }
@@ -301,16 +329,20 @@ static bool is_recurrence(const Spec *spec)
 LoweringChoice factor_choose(Arena *arena, const Spec *spec, Lowering asked, bool states)
 {
     LoweringChoice choice = {.factor = factor_recognise(arena, spec)};
-    const char *reason = choice.factor.reason, *rule = spec->decay.beta ? "the delta rule" : "a decay by channel";
+    const char *reason = choice.factor.reason,
+               *rule = spec->decay.beta ? "the delta rule" : "a decay by channel";
     choice.span = choice.factor.span;
     if (asked == LOWERING_QUADRATIC && is_recurrence(spec)) {
         choice.lowering = LOWERING_COUNT;
         choice.span = spec->decay.span;
-        choice.why = arena_printf(arena, "%s has no quadratic form: it needs lowering=chunked or recurrent", rule);
+        choice.why =
+            arena_printf(arena, "%s has no quadratic form: it needs lowering=chunked or recurrent", rule);
     } else if (reason && (is_recurrence(spec) || asked == LOWERING_CHUNKED || asked == LOWERING_RECURRENT)) {
         choice.lowering = LOWERING_COUNT;
-        choice.why = is_recurrence(spec) ? arena_printf(arena, "%s needs weights that factorise: %s", rule, reason)
-                                         : arena_printf(arena, "lowering=%s needs weights that factorise: %s", lowering_name(asked), reason);
+        choice.why = is_recurrence(spec)
+                         ? arena_printf(arena, "%s needs weights that factorise: %s", rule, reason)
+                         : arena_printf(arena, "lowering=%s needs weights that factorise: %s",
+                                        lowering_name(asked), reason);
     } else if (asked == LOWERING_RECURRENT && !choice.factor.ordered) {
         choice.lowering = LOWERING_COUNT;
         choice.span = spec->mask->span;
@@ -326,7 +358,8 @@ LoweringChoice factor_choose(Arena *arena, const Spec *spec, Lowering asked, boo
         choice.why = arena_printf(arena, "%s has no quadratic form", rule);
     } else if (choice.factor.polynomial) {
         choice.lowering = LOWERING_QUADRATIC;
-        choice.why = "as a state, the score's square would have the square of its channels: lowering=chunked takes that";
+        choice.why = "as a state, the score's square would have the square of its channels: lowering=chunked "
+                     "takes that";
     } else if (!states) {
         choice.lowering = LOWERING_QUADRATIC;
         choice.why = "the weights factorise, but this target's states are not faster yet";

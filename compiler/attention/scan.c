@@ -9,18 +9,30 @@
  * rule v is replaced by what the rule writes (delta.c). */
 #include "state.h"
 
-static const Expr *arg(State *s, int k) { return expr_arg(s->pool, k, TYPE_FLOAT); }
+static const Expr *arg(State *s, int k)
+{
+    return expr_arg(s->pool, k, TYPE_FLOAT);
+}
 
-static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name_outer(s->lower, scope, inst, TYPE_FLOAT); }
+static const Expr *named(State *s, Scope *scope, Inst *inst)
+{
+    return value_name_outer(s->lower, scope, inst, TYPE_FLOAT);
+}
 
 static const Expr *times(State *s, const Expr *a, const Expr *b)
 {
     return !a ? b : !b ? a : expr_op2(s->pool, EXPR_MUL, a, b);
 }
 
-static const Expr *exp_of(State *s, const Expr *e) { return expr_op1(s->pool, EXPR_EXP, e); }
+static const Expr *exp_of(State *s, const Expr *e)
+{
+    return expr_op1(s->pool, EXPR_EXP, e);
+}
 
-static const Expr *minus(State *s, const Expr *a, const Expr *b) { return expr_op2(s->pool, EXPR_SUB, a, b); }
+static const Expr *minus(State *s, const Expr *a, const Expr *b)
+{
+    return expr_op2(s->pool, EXPR_SUB, a, b);
+}
 
 /* e where the condition holds, else 0. */
 static const Expr *where(State *s, const Expr *condition, const Expr *e)
@@ -28,13 +40,16 @@ static const Expr *where(State *s, const Expr *condition, const Expr *e)
     return expr_op3(s->pool, EXPR_SELECT, condition, e, expr_float(s->pool, 0));
 }
 
-Inst *scan_similarity(State *state, Scope *scope, Inst *a, Inst *b, Inst *sums_a, Inst *sums_b, const Expr *before)
+Inst *scan_similarity(State *state, Scope *scope, Inst *a, Inst *b, Inst *sums_a, Inst *sums_b,
+                      const Expr *before)
 {
     if (!sums_a)
         return build_contract(&scope->at, state->d, a, b, NULL, NULL);
-    const Expr *gap = where(state, before, minus(state, named(state, scope, sums_a), named(state, scope, sums_b)));
+    const Expr *gap =
+        where(state, before, minus(state, named(state, scope, sums_a), named(state, scope, sums_b)));
     const Expr *product = times(state, named(state, scope, a), named(state, scope, b));
-    return build_reduce(&scope->at, REDUCE_SUM, state->d, value_of(state->lower, scope, times(state, product, exp_of(state, gap))));
+    return build_reduce(&scope->at, REDUCE_SUM, state->d,
+                        value_of(state->lower, scope, times(state, product, exp_of(state, gap))));
 }
 
 /* The rows of the queries that stand in the chunk. */
@@ -58,18 +73,23 @@ static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *que
         scope_bind(lower, scope, expr_var(pool, VAR_S, TYPE_FLOAT), similarity);
         weight = feature_expand(lower, spec->score);
     } else {
-        Inst *similarity = scan_similarity(state, scope, query, chunk->key, by_channel ? query_sums : NULL, chunk->key_sums, before);
-        weight = times(state, named(state, scope, similarity),
-                       times(state, factor->query_scale ? feature_expand(lower, factor->query_scale) : NULL,
-                             factor->key_scale && !spec->decay.beta ? feature_expand(lower, factor->key_scale) : NULL));
+        Inst *similarity = scan_similarity(state, scope, query, chunk->key, by_channel ? query_sums : NULL,
+                                           chunk->key_sums, before);
+        weight = times(
+            state, named(state, scope, similarity),
+            times(state, factor->query_scale ? feature_expand(lower, factor->query_scale) : NULL,
+                  factor->key_scale && !spec->decay.beta ? feature_expand(lower, factor->key_scale) : NULL));
     }
     scope->at.label = "score";
     scope->at.span = spec->score->span;
     if (chunk->decay && !by_channel)
-        weight = times(state, weight, exp_of(state, where(state, before, minus(state, named(state, scope, query_sums),
-                                                                                named(state, scope, chunk->key_sums)))));
+        weight = times(state, weight,
+                       exp_of(state, where(state, before,
+                                           minus(state, named(state, scope, query_sums),
+                                                 named(state, scope, chunk->key_sums)))));
     const Expr *query_seen = state_query_seen(state, scope);
-    const Expr *seen = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_AND, before, query_seen), chunk->key_seen);
+    const Expr *seen =
+        expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_AND, before, query_seen), chunk->key_seen);
     Inst *weights = value_of(lower, scope, where(state, seen, weight));
 
     /* From the state before. */
@@ -77,7 +97,9 @@ static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *que
     Inst *decayed = query;
     const Expr *scale = factor->query_scale ? feature_expand(lower, factor->query_scale) : NULL;
     if (by_channel)
-        decayed = value_of(lower, scope, times(state, named(state, scope, query), exp_of(state, named(state, scope, query_sums))));
+        decayed = value_of(
+            lower, scope,
+            times(state, named(state, scope, query), exp_of(state, named(state, scope, query_sums))));
     else if (chunk->decay)
         scale = times(state, scale, exp_of(state, named(state, scope, query_sums)));
     if (factor->query_seen)
@@ -89,7 +111,9 @@ static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *que
     if (scale)
         from_state = build_map(&scope->at, times(state, arg(state, 0), arg(state, 1)), scaled, 2);
     Inst *acc = build_var(&scope->at, ELEM_TYPE_F32, axes, 2, from_state);
-    Inst *rounded = spec->decay.beta ? weights : build_map_as(&scope->at, normalize_weight_elem(lower), arg(state, 0), &weights, 1);
+    Inst *rounded = spec->decay.beta
+                        ? weights
+                        : build_map_as(&scope->at, normalize_weight_elem(lower), arg(state, 0), &weights, 1);
     build_contract(&scope->at, j, rounded, chunk->value, NULL, acc);
 
     Inst *sum = NULL, *count = NULL;
@@ -98,12 +122,14 @@ static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *que
         Inst *own = chunk->value_sum ? build_contract(&scope->at, j, weights, chunk->value_sum, NULL, NULL)
                                      : build_reduce(&scope->at, REDUCE_SUM, j, weights);
         Inst *parts[] = {before_chunk, own, scale_value};
-        const Expr *total = expr_op2(pool, EXPR_ADD, times(state, arg(state, 0), scale ? arg(state, 2) : NULL), arg(state, 1));
+        const Expr *total = expr_op2(
+            pool, EXPR_ADD, times(state, arg(state, 0), scale ? arg(state, 2) : NULL), arg(state, 1));
         sum = build_map(&scope->at, total, parts, scale ? 3 : 2);
     }
     if (state->count) {
         Inst *visible = value_of(lower, scope, where(state, seen, expr_float(pool, 1)));
-        const Expr *own = named(state, scope, build_reduce(&scope->at, REDUCE_SUM, j, visible)), *total = named(state, scope, state->count);
+        const Expr *own = named(state, scope, build_reduce(&scope->at, REDUCE_SUM, j, visible)),
+                   *total = named(state, scope, state->count);
         if (factor->query_seen)
             total = where(state, query_seen, total);
         count = value_of(lower, scope, expr_op2(pool, EXPR_ADD, own, total));
@@ -124,8 +150,10 @@ static void chunk_update(State *state, Chunk *chunk)
     if (!spec->decay.beta && state->factor->key_scale)
         key = times(state, key, feature_expand(lower, state->factor->key_scale));
     if (chunk->decay)
-        key = times(state, key, exp_of(state, where(state, chunk->key_seen, minus(state, named(state, scope, chunk->decay->total),
-                                                                                    named(state, scope, chunk->key_sums)))));
+        key = times(state, key,
+                    exp_of(state, where(state, chunk->key_seen,
+                                        minus(state, named(state, scope, chunk->decay->total),
+                                              named(state, scope, chunk->key_sums)))));
     /* Rows that do not exist are zero where a load or a feature says so; features of zero need not be. */
     bool exact = state->wants_sum || state->factor->key_seen;
     if (exact && !spec->decay.beta)
@@ -134,21 +162,25 @@ static void chunk_update(State *state, Chunk *chunk)
     if (chunk->decay) {
         Inst *total = value_of(lower, scope, exp_of(state, named(state, scope, chunk->decay->total)));
         Inst *s[] = {state->s, total}, *z[] = {state->z, total};
-        build_set(&scope->at, state->s, build_map(&scope->at, times(state, arg(state, 0), arg(state, 1)), s, 2));
+        build_set(&scope->at, state->s,
+                  build_map(&scope->at, times(state, arg(state, 0), arg(state, 1)), s, 2));
         if (state->z)
-            build_set(&scope->at, state->z, build_map(&scope->at, times(state, arg(state, 0), arg(state, 1)), z, 2));
+            build_set(&scope->at, state->z,
+                      build_map(&scope->at, times(state, arg(state, 0), arg(state, 1)), z, 2));
     }
     build_contract(&scope->at, j, weighted, chunk->value, NULL, state->s);
     if (state->z) {
         Inst *own = chunk->value_sum ? build_contract(&scope->at, j, weighted, chunk->value_sum, NULL, NULL)
                                      : build_reduce(&scope->at, REDUCE_SUM, j, weighted);
         Inst *parts[] = {state->z, own};
-        build_set(&scope->at, state->z, build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
+        build_set(&scope->at, state->z,
+                  build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
     }
     if (state->count) {
         Inst *visible = value_of(lower, scope, where(state, chunk->key_seen, expr_float(pool, 1)));
         Inst *parts[] = {state->count, build_reduce(&scope->at, REDUCE_SUM, j, visible)};
-        build_set(&scope->at, state->count, build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
+        build_set(&scope->at, state->count,
+                  build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
     }
 }
 
@@ -168,8 +200,10 @@ static void scan_chunk(State *state, Scope *scope, const Expr *first, const Expr
     if (lower->spec->decay.beta)
         delta_solve(state, &chunk);
     if (queries) { /* chunks in which no query stands only pass */
-        const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT), *offset = expr_var(pool, VAR_OFFSET, TYPE_INT);
-        const Expr *from = offset, *to = expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT));
+        const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT),
+                   *offset = expr_var(pool, VAR_OFFSET, TYPE_INT);
+        const Expr *from = offset,
+                   *to = expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT));
         if (lower->row_first) {
             from = expr_op2(pool, EXPR_ADD, offset, lower->row_first);
             to = expr_op2(pool, EXPR_MIN, to, expr_op2(pool, EXPR_ADD, offset, lower->row_end));
@@ -188,22 +222,26 @@ static void scan_chunk(State *state, Scope *scope, const Expr *first, const Expr
     chunk_update(state, &chunk);
     if (state->log && chunk.decay) {
         Inst *parts[] = {state->log, chunk.decay->total};
-        build_set(&scope->at, state->log, build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
+        build_set(&scope->at, state->log,
+                  build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
     }
 }
 
-void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, const Expr *last, bool queries)
+void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, const Expr *last,
+                 bool queries)
 {
     Lower *lower = state->lower;
     ExprPool *pool = state->pool;
     const Expr *knob = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT);
-    const Expr *up = expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_SUB, end, begin), expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
+    const Expr *up = expr_op2(pool, EXPR_ADD, expr_op2(pool, EXPR_SUB, end, begin),
+                              expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
     Inst *chunks = value_of(lower, root, expr_op2(pool, EXPR_DIV, up, knob));
     Inst *loop = build_for(&root->at, value_of(lower, root, expr_int(pool, 0)), chunks, false);
     root->at.before = loop;
     Scope *scope = scope_open(lower, root, loop->body, NULL);
     value_forget(lower);
-    const Expr *first = expr_op2(pool, EXPR_ADD, begin, expr_op2(pool, EXPR_MUL, value_name(lower, scope, loop, TYPE_INT), knob));
+    const Expr *first = expr_op2(pool, EXPR_ADD, begin,
+                                 expr_op2(pool, EXPR_MUL, value_name(lower, scope, loop, TYPE_INT), knob));
     first = value_name(lower, scope, value_of(lower, scope, first), TYPE_INT);
     scan_chunk(state, scope, first, last, queries);
     root->at.before = NULL;
@@ -213,15 +251,18 @@ void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, 
 void scan_lower(Lower *lower, const Factor *factor, bool recurrent)
 {
     ExprPool *pool = lower->pool;
-    address_open_chunks(lower, lower_phase(lower, recurrent ? "recur" : "scan"), recurrent ? "step" : "chunk", recurrent);
+    address_open_chunks(lower, lower_phase(lower, recurrent ? "recur" : "scan"), recurrent ? "step" : "chunk",
+                        recurrent);
     Scope *root = lower->root;
     State state = state_create(lower, factor);
     state_begin(&state, root);
     /* Positions from the first query or key to the last query or key. */
-    const Expr *offset = expr_var(pool, VAR_OFFSET, TYPE_INT), *keys = lower->key_offset ? lower->key_offset : expr_int(pool, 0);
+    const Expr *offset = expr_var(pool, VAR_OFFSET, TYPE_INT),
+               *keys = lower->key_offset ? lower->key_offset : expr_int(pool, 0);
     const Expr *begin = expr_op2(pool, EXPR_MIN, offset, keys);
-    const Expr *end = expr_op2(pool, EXPR_MAX, expr_op2(pool, EXPR_ADD, keys, expr_var(pool, VAR_SIZE_N, TYPE_INT)),
-                               expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT)));
+    const Expr *end =
+        expr_op2(pool, EXPR_MAX, expr_op2(pool, EXPR_ADD, keys, expr_var(pool, VAR_SIZE_N, TYPE_INT)),
+                 expr_op2(pool, EXPR_ADD, offset, expr_var(pool, VAR_SIZE_M, TYPE_INT)));
     begin = value_name(lower, root, value_of(lower, root, begin), TYPE_INT);
     end = value_name(lower, root, value_of(lower, root, end), TYPE_INT);
     scan_chunks(&state, root, begin, end, end, true);

@@ -10,10 +10,14 @@
 
 typedef struct Segments {
     const Factor *factor;
-    int sums[3], before[3], log;   /* workspaces of s, z and count: what segments add, what lies before; or -1 */
+    int sums[3], before[3],
+        log; /* workspaces of s, z and count: what segments add, what lies before; or -1 */
 } Segments;
 
-static Inst *part_of(const State *state, int part) { return part == 0 ? state->s : part == 1 ? state->z : state->count; }
+static Inst *part_of(const State *state, int part)
+{
+    return part == 0 ? state->s : part == 1 ? state->z : state->count;
+}
 
 static int workspace(Lower *lower, const char *name, int64_t d, int64_t e)
 {
@@ -44,7 +48,8 @@ static void store_parts(State *state, Scope *scope, Inst *segment, const int *te
     Inst *indices[5];
     for (int part = 0; part < 3; part++)
         if (tensors[part] >= 0)
-            build_store(&scope->at, tensors[part], indices, part_indices(state, scope, segment, part, indices), part_of(state, part), NULL);
+            build_store(&scope->at, tensors[part], indices,
+                        part_indices(state, scope, segment, part, indices), part_of(state, part), NULL);
 }
 
 static const Expr *key_begin(const Lower *lower)
@@ -61,19 +66,25 @@ static void states_phase(Lower *lower, Segments *segments)
     State state = state_create(lower, segments->factor);
     state_vars(&state, root);
     if (spec->decay.kind != DECAY_NONE)
-        state.log = build_var(&root->at, ELEM_TYPE_F32, &state.d, decay_by_channel(spec), value_of(lower, root, expr_float(pool, 0)));
+        state.log = build_var(&root->at, ELEM_TYPE_F32, &state.d, decay_by_channel(spec),
+                              value_of(lower, root, expr_float(pool, 0)));
     const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT), *keys = key_begin(lower);
-    const Expr *begin = expr_op2(pool, EXPR_ADD, keys, expr_op2(pool, EXPR_MUL, value_name(lower, root, segment, TYPE_INT), length));
+    const Expr *begin = expr_op2(
+        pool, EXPR_ADD, keys, expr_op2(pool, EXPR_MUL, value_name(lower, root, segment, TYPE_INT), length));
     const Expr *last = expr_op2(pool, EXPR_ADD, keys, expr_var(pool, VAR_SIZE_N, TYPE_INT));
     begin = value_name(lower, root, value_of(lower, root, begin), TYPE_INT);
     last = value_name(lower, root, value_of(lower, root, last), TYPE_INT);
-    scan_chunks(&state, root, begin, expr_op2(pool, EXPR_MIN, last, expr_op2(pool, EXPR_ADD, begin, length)), last, false);
+    scan_chunks(&state, root, begin, expr_op2(pool, EXPR_MIN, last, expr_op2(pool, EXPR_ADD, begin, length)),
+                last, false);
     int64_t width = segments->factor->width->value.i;
-    static const char *const names[2][3] = {{"segment_s", "segment_z", "segment_n"}, {"before_s", "before_z", "before_n"}};
+    static const char *const names[2][3] = {{"segment_s", "segment_z", "segment_n"},
+                                            {"before_s", "before_z", "before_n"}};
     for (int part = 0; part < 3; part++)
         for (int before = 0; before < 2; before++)
             (before ? segments->before : segments->sums)[part] =
-                part_of(&state, part) ? workspace(lower, names[before][part], part < 2 ? width : 0, part < 1 ? lower->Ev : 0) : -1;
+                part_of(&state, part)
+                    ? workspace(lower, names[before][part], part < 2 ? width : 0, part < 1 ? lower->Ev : 0)
+                    : -1;
     store_parts(&state, root, segment, segments->sums);
     segments->log = -1;
     if (state.log) {
@@ -91,9 +102,13 @@ static void prefix_phase(Lower *lower, const Segments *segments)
     Scope *root = lower->root;
     State state = state_create(lower, segments->factor);
     state_begin(&state, root);
-    const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT), *n = expr_var(pool, VAR_SIZE_N, TYPE_INT);
-    const Expr *count = expr_op2(pool, EXPR_DIV, expr_op2(pool, EXPR_ADD, n, expr_op2(pool, EXPR_SUB, length, expr_int(pool, 1))), length);
-    Inst *loop = build_for(&root->at, value_of(lower, root, expr_int(pool, 0)), value_of(lower, root, count), false);
+    const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT),
+               *n = expr_var(pool, VAR_SIZE_N, TYPE_INT);
+    const Expr *count =
+        expr_op2(pool, EXPR_DIV,
+                 expr_op2(pool, EXPR_ADD, n, expr_op2(pool, EXPR_SUB, length, expr_int(pool, 1))), length);
+    Inst *loop =
+        build_for(&root->at, value_of(lower, root, expr_int(pool, 0)), value_of(lower, root, count), false);
     root->at.before = loop;
     Scope *scope = scope_open(lower, root, loop->body, NULL);
     value_forget(lower);
@@ -101,14 +116,16 @@ static void prefix_phase(Lower *lower, const Segments *segments)
     Inst *indices[5], *factor = NULL;
     part_indices(&state, scope, loop, 0, indices);
     if (segments->log >= 0) {
-        Inst *log = build_load(&scope->at, segments->log, indices, decay_by_channel(lower->spec) ? 4 : 3, NULL);
+        Inst *log =
+            build_load(&scope->at, segments->log, indices, decay_by_channel(lower->spec) ? 4 : 3, NULL);
         factor = build_map(&scope->at, expr_op1(pool, EXPR_EXP, expr_arg(pool, 0, TYPE_FLOAT)), &log, 1);
     }
     for (int part = 0; part < 3; part++) {
         if (segments->sums[part] < 0)
             continue;
         int dims = part_indices(&state, scope, loop, part, indices);
-        Inst *parts[] = {part_of(&state, part), build_load(&scope->at, segments->sums[part], indices, dims, NULL), factor};
+        Inst *parts[] = {part_of(&state, part),
+                         build_load(&scope->at, segments->sums[part], indices, dims, NULL), factor};
         const Expr *kept = expr_arg(pool, 0, TYPE_FLOAT);
         bool fades = factor && part < 2; /* numbers of keys do not */
         if (fades)
@@ -128,11 +145,14 @@ static void rows_phase(Lower *lower, const Segments *segments)
     Scope *root = lower->root;
     State state = state_create(lower, segments->factor);
     state_begin(&state, root);
-    const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT), *one = expr_int(pool, 1), *zero = expr_int(pool, 0);
-    const Expr *keys = key_begin(lower), *n = expr_var(pool, VAR_SIZE_N, TYPE_INT), *offset = expr_var(pool, VAR_OFFSET, TYPE_INT);
+    const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT), *one = expr_int(pool, 1),
+               *zero = expr_int(pool, 0);
+    const Expr *keys = key_begin(lower), *n = expr_var(pool, VAR_SIZE_N, TYPE_INT),
+               *offset = expr_var(pool, VAR_OFFSET, TYPE_INT);
     lower->row_first = expr_op2(pool, EXPR_MUL, value_name(lower, root, ordinal, TYPE_INT), length);
     lower->row_first = value_name(lower, root, value_of(lower, root, lower->row_first), TYPE_INT);
-    lower->row_end = expr_op2(pool, EXPR_MIN, expr_op2(pool, EXPR_ADD, lower->row_first, length), expr_var(pool, VAR_SIZE_M, TYPE_INT));
+    lower->row_end = expr_op2(pool, EXPR_MIN, expr_op2(pool, EXPR_ADD, lower->row_first, length),
+                              expr_var(pool, VAR_SIZE_M, TYPE_INT));
     lower->row_end = value_name(lower, root, value_of(lower, root, lower->row_end), TYPE_INT);
 
     /* From the last segment of keys that begins at or before the first row; rows before all keys start by themselves. */
@@ -149,11 +169,13 @@ static void rows_phase(Lower *lower, const Segments *segments)
             continue;
         Inst *indices[5];
         int dims = part_indices(&state, inner, chosen, part, indices);
-        build_set(&inner->at, part_of(&state, part), build_load(&inner->at, segments->before[part], indices, dims, NULL));
+        build_set(&inner->at, part_of(&state, part),
+                  build_load(&inner->at, segments->before[part], indices, dims, NULL));
     }
     root->at.before = NULL;
     value_forget(lower);
-    const Expr *begin = expr_op2(pool, EXPR_ADD, keys, expr_op2(pool, EXPR_MUL, value_name(lower, root, chosen, TYPE_INT), length));
+    const Expr *begin = expr_op2(pool, EXPR_ADD, keys,
+                                 expr_op2(pool, EXPR_MUL, value_name(lower, root, chosen, TYPE_INT), length));
     begin = value_name(lower, root, value_of(lower, root, expr_op2(pool, EXPR_MIN, begin, at)), TYPE_INT);
     const Expr *end = expr_op2(pool, EXPR_ADD, offset, lower->row_end);
     end = value_name(lower, root, value_of(lower, root, end), TYPE_INT);

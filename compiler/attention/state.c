@@ -53,7 +53,8 @@ void state_declare(Lower *lower, const Factor *factor)
     Tensor state = {.role = ROLE_STATE, .elem = ELEM_TYPE_F32, .dim_count = 4};
     state.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
     state.extent[1] = (Extent){.size = VAR_SIZE_H, .div_knob = -1, .div = 1, .mul = 1};
-    state.extent[2] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = factor->width->value.i + keeps_count(spec, factor)};
+    state.extent[2] = (Extent){
+        .size = -1, .div_knob = -1, .div = 1, .mul = factor->width->value.i + keeps_count(spec, factor)};
     state.extent[3] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = lower->Ev + wants_sum(spec)};
     for (int out = 0; out < 2; out++) {
         state.name = out ? "state_out" : "state_in";
@@ -62,7 +63,8 @@ void state_declare(Lower *lower, const Factor *factor)
     }
     const Expr *in = expr_op2(pool, EXPR_MOD, expr_var(pool, VAR_STATE, TYPE_INT), expr_int(pool, 2));
     in = expr_op2(pool, EXPR_EQ, in, expr_int(pool, 1));
-    lower->key_offset = expr_op3(pool, EXPR_SELECT, in, expr_var(pool, VAR_OFFSET, TYPE_INT), expr_int(pool, 0));
+    lower->key_offset =
+        expr_op3(pool, EXPR_SELECT, in, expr_var(pool, VAR_OFFSET, TYPE_INT), expr_int(pool, 0));
 }
 
 /* Where a part of the state lies: its features and its values, the column of the sums, the corner of the count. */
@@ -74,7 +76,8 @@ static void part_indices(State *state, Scope *scope, Part part, Inst *indices[4]
     indices[0] = lower->batch;
     indices[1] = lower->head;
     indices[2] = value_of(lower, scope, part == PART_COUNT ? state->factor->width : state->dc);
-    indices[3] = value_of(lower, scope, part == PART_S ? state->ec : expr_int(state->pool, part == PART_Z ? lower->Ev : 0));
+    indices[3] = value_of(lower, scope,
+                          part == PART_S ? state->ec : expr_int(state->pool, part == PART_Z ? lower->Ev : 0));
 }
 
 void state_vars(State *state, Scope *scope)
@@ -100,14 +103,16 @@ void state_begin(State *state, Scope *scope)
         return;
     const Expr *in = expr_op2(pool, EXPR_MOD, expr_var(pool, VAR_STATE, TYPE_INT), expr_int(pool, 2));
     Inst *vars[] = {state->s, state->z, state->count}, *indices[4];
-    Inst *given = build_if(&scope->at, value_of(lower, scope, expr_op2(pool, EXPR_EQ, in, expr_int(pool, 1))), false);
+    Inst *given =
+        build_if(&scope->at, value_of(lower, scope, expr_op2(pool, EXPR_EQ, in, expr_int(pool, 1))), false);
     scope->at.before = given;
     Scope *inner = scope_open(lower, scope, given->body, NULL);
     for (Part part = PART_S; part <= PART_COUNT; part++) {
         if (!vars[part])
             continue;
         part_indices(state, scope, part, indices);
-        build_set(&inner->at, vars[part], build_load(&inner->at, lower->tensor_state[STATE_IN], indices, 4, NULL));
+        build_set(&inner->at, vars[part],
+                  build_load(&inner->at, lower->tensor_state[STATE_IN], indices, 4, NULL));
     }
     scope->at.before = NULL;
 }
@@ -187,7 +192,8 @@ const Expr *state_count_closed(State *state)
     }
     keys = expr_op1(pool, EXPR_TOFLOAT, keys);
     if (state->factor->query_seen)
-        keys = expr_op3(pool, EXPR_SELECT, feature_expand(state->lower, state->factor->query_seen), keys, expr_float(pool, 0));
+        keys = expr_op3(pool, EXPR_SELECT, feature_expand(state->lower, state->factor->query_seen), keys,
+                        expr_float(pool, 0));
     return keys;
 }
 
@@ -199,10 +205,12 @@ void state_finish(State *state, Scope *scope, Inst *acc, Inst *weights, Inst *co
     scope->at.span = lower->spec->norm.span;
     if (state->wants_count && !count)
         count = value_of(lower, scope, state_count_closed(state));
-    Inst *o = normalize_linear(lower, scope, acc, weights, count), *returns[RETURN_KIND_COUNT] = {NULL}, *empty = NULL;
+    Inst *o = normalize_linear(lower, scope, acc, weights, count), *returns[RETURN_KIND_COUNT] = {NULL},
+         *empty = NULL;
     returns[RETURN_SUM] = weights;
     if (lower->spec->output) {
-        const Expr *none = expr_op2(pool, EXPR_EQ, value_name(lower, scope, count, TYPE_FLOAT), expr_float(pool, 0));
+        const Expr *none =
+            expr_op2(pool, EXPR_EQ, value_name(lower, scope, count, TYPE_FLOAT), expr_float(pool, 0));
         empty = value_of(lower, scope, none);
     }
     forward_store(lower, scope, o, returns, empty);

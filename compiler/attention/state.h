@@ -11,12 +11,12 @@ typedef struct State {
     Lower *lower;
     ExprPool *pool;
     const Factor *factor;
-    int d, e;                  /* axes */
-    const Expr *dc, *ec;       /* channels along them */
-    bool wants_sum;            /* z is kept: the normaliser or a return needs the sum of the weights */
-    bool wants_count;          /* how many keys a row sees is needed */
-    Inst *s, *z, *count;       /* vars; z and count may be NULL */
-    Inst *log;                 /* var: sum of the logs of the decays, [] or [d]; NULL unless asked for */
+    int d, e;            /* axes */
+    const Expr *dc, *ec; /* channels along them */
+    bool wants_sum;      /* z is kept: the normaliser or a return needs the sum of the weights */
+    bool wants_count;    /* how many keys a row sees is needed */
+    Inst *s, *z, *count; /* vars; z and count may be NULL */
+    Inst *log;           /* var: sum of the logs of the decays, [] or [d]; NULL unless asked for */
 } State;
 
 /* Axes and needs; opens no var. In the phase that is open. */
@@ -46,11 +46,11 @@ void state_finish(State *state, Scope *scope, Inst *acc, Inst *weights, Inst *co
 /* decay.c: logs of the decays inside a chunk ---------------------------------------------------------------- */
 typedef struct ChunkDecay {
     State *state;
-    const Expr *step;      /* log of one step where it is the same for all tokens of a head; else NULL */
-    const Expr *tokens;    /* variable: number of steps that the chunk takes */
-    Inst *steps;           /* [t] or [t, d]: log of each token's step, 0 past the last token */
-    const Expr *local;     /* variable: ordinal in the chunk along t */
-    Inst *total;           /* [] or [d]: the sum of them */
+    const Expr *step;   /* log of one step where it is the same for all tokens of a head; else NULL */
+    const Expr *tokens; /* variable: number of steps that the chunk takes */
+    Inst *steps;        /* [t] or [t, d]: log of each token's step, 0 past the last token */
+    const Expr *local;  /* variable: ordinal in the chunk along t */
+    Inst *total;        /* [] or [d]: the sum of them */
 } ChunkDecay;
 /* `first` and `end`: positions; the chunk takes the steps of [first, min(first + chunk, end)). NULL: no decay. */
 ChunkDecay *decay_open(State *state, Scope *chunk, const Expr *first, const Expr *end);
@@ -62,12 +62,12 @@ bool decay_by_channel(const Spec *spec);
 /* scan.c: the keys of a chunk ----------------------------------------------------------------------------------- */
 typedef struct Chunk {
     Scope *scope;
-    const Expr *first;        /* variable: position */
-    ChunkDecay *decay;        /* or NULL */
-    const Expr *key_local;    /* ordinals along j */
-    Inst *key, *value;        /* [j, d], [j, e]; the delta rule: what it writes */
-    Inst *value_sum;          /* [j]: what it writes in the place of 1; NULL: 1 */
-    Inst *key_sums;           /* G_j: [j] or [j, d] */
+    const Expr *first;     /* variable: position */
+    ChunkDecay *decay;     /* or NULL */
+    const Expr *key_local; /* ordinals along j */
+    Inst *key, *value;     /* [j, d], [j, e]; the delta rule: what it writes */
+    Inst *value_sum;       /* [j]: what it writes in the place of 1; NULL: 1 */
+    Inst *key_sums;        /* G_j: [j] or [j, d] */
     const Expr *key_seen;
 } Chunk;
 
@@ -75,14 +75,17 @@ typedef struct Chunk {
 void delta_solve(State *state, Chunk *chunk);
 /* sum over d of a [x, d] b [y, d] exp(at_a - at_b), 0 unless `before`: the similarity of two rows of a chunk under a
  * decay by channel; a plain product without one. */
-Inst *scan_similarity(State *state, Scope *scope, Inst *a, Inst *b, Inst *sums_a, Inst *sums_b, const Expr *before);
+Inst *scan_similarity(State *state, Scope *scope, Inst *a, Inst *b, Inst *sums_a, Inst *sums_b,
+                      const Expr *before);
 
 /* The lowerings ------------------------------------------------------------------------------------------------ */
-void scan_lower(Lower *lower, const Factor *factor, bool recurrent); /* scan.c: ordered; in chunks or token by token */
+void scan_lower(Lower *lower, const Factor *factor,
+                bool recurrent); /* scan.c: ordered; in chunks or token by token */
 /* Chunks of [begin, end) in order, which goes on from the state's vars; `last`: positions from here on take no step of
  * the decay. With queries the rows that stand there are made and stored. */
-void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, const Expr *last, bool queries);
-void segment_lower(Lower *lower, const Factor *factor);              /* segment.c: ordered, segments at once */
-void whole_lower(Lower *lower, const Factor *factor);                /* whole.c: without an order */
+void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, const Expr *last,
+                 bool queries);
+void segment_lower(Lower *lower, const Factor *factor); /* segment.c: ordered, segments at once */
+void whole_lower(Lower *lower, const Factor *factor);   /* whole.c: without an order */
 
 #endif

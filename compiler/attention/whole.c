@@ -6,19 +6,26 @@
 #include "state.h"
 
 typedef struct Whole {
-    int heads;                 /* VAR_H or VAR_G: what the state depends on */
-    int s, z, count;           /* workspaces, or -1 */
+    int heads;       /* VAR_H or VAR_G: what the state depends on */
+    int s, z, count; /* workspaces, or -1 */
 } Whole;
 
-static const Expr *named(State *s, Scope *scope, Inst *inst) { return value_name_outer(s->lower, scope, inst, TYPE_FLOAT); }
+static const Expr *named(State *s, Scope *scope, Inst *inst)
+{
+    return value_name_outer(s->lower, scope, inst, TYPE_FLOAT);
+}
 
-static const Expr *arg(State *s, int k) { return expr_arg(s->pool, k, TYPE_FLOAT); }
+static const Expr *arg(State *s, int k)
+{
+    return expr_arg(s->pool, k, TYPE_FLOAT);
+}
 
 static int workspace(Lower *lower, const char *name, int heads, int64_t d, int64_t e)
 {
     Tensor made = {.name = name, .elem = ELEM_TYPE_F32, .dim_count = 2};
     made.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
-    made.extent[1] = (Extent){.size = heads == VAR_H ? VAR_SIZE_H : VAR_SIZE_G, .div_knob = -1, .div = 1, .mul = 1};
+    made.extent[1] =
+        (Extent){.size = heads == VAR_H ? VAR_SIZE_H : VAR_SIZE_G, .div_knob = -1, .div = 1, .mul = 1};
     if (d > 0)
         made.extent[made.dim_count++] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = d};
     if (e > 0)
@@ -43,7 +50,8 @@ static void add_keys(State *state, Scope *scope)
         build_set(&scope->at, state->z, build_map(&scope->at, sum, parts, 2));
     }
     if (state->count) {
-        Inst *one = value_of(lower, scope, expr_op3(pool, EXPR_SELECT, seen, expr_float(pool, 1), expr_float(pool, 0)));
+        Inst *one = value_of(lower, scope,
+                             expr_op3(pool, EXPR_SELECT, seen, expr_float(pool, 1), expr_float(pool, 0)));
         Inst *parts[] = {state->count, build_reduce(&scope->at, REDUCE_SUM, n, one)};
         build_set(&scope->at, state->count, build_map(&scope->at, sum, parts, 2));
     }
@@ -62,13 +70,15 @@ static void state_phase(Lower *lower, const Factor *factor, Whole *whole)
     Inst *zero = value_of(lower, root, expr_int(pool, 0));
     for (int a = 0; a < rank; a++) {
         const Expr *knob = expr_var(pool, VAR_KNOB(lower->k.knobs[a]), TYPE_INT);
-        const Expr *up = expr_op2(pool, EXPR_ADD, expr_var(pool, (VarId)(VAR_SIZE_N0 + a), TYPE_INT), expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
+        const Expr *up = expr_op2(pool, EXPR_ADD, expr_var(pool, (VarId)(VAR_SIZE_N0 + a), TYPE_INT),
+                                  expr_op2(pool, EXPR_SUB, knob, expr_int(pool, 1)));
         counts[a] = value_of(lower, root, expr_op2(pool, EXPR_DIV, up, knob));
     }
     Builder at = root->at;
     for (int a = 0; a < rank; a++) {
         loops[a] = build_for(&at, zero, counts[a], false);
-        at = (Builder){.program = lower->program, .block = loops[a]->body, .span = at.span, .label = at.label};
+        at =
+            (Builder){.program = lower->program, .block = loops[a]->body, .span = at.span, .label = at.label};
     }
     root->at.before = loops[0];
     Scope *tile = scope_open(lower, root, at.block, NULL);
@@ -81,7 +91,8 @@ static void state_phase(Lower *lower, const Factor *factor, Whole *whole)
     value_forget(lower);
 
     whole->s = workspace(lower, "state", whole->heads, factor->width->value.i, lower->Ev);
-    Inst *indices[] = {lower->batch, lower->head, value_of(lower, root, state.dc), value_of(lower, root, state.ec)};
+    Inst *indices[] = {lower->batch, lower->head, value_of(lower, root, state.dc),
+                       value_of(lower, root, state.ec)};
     build_store(&root->at, whole->s, indices, 4, state.s, NULL);
     if (state.z) {
         whole->z = workspace(lower, "state_sum", whole->heads, factor->width->value.i, 0);
@@ -98,7 +109,8 @@ static Inst *load_state(State *state, const Whole *whole, int tensor, int dims)
     Lower *lower = state->lower;
     Scope *root = lower->root;
     Inst *head = value_of(lower, root, expr_var(state->pool, (VarId)whole->heads, TYPE_INT));
-    Inst *indices[] = {lower->batch, head, value_of(lower, root, state->dc), value_of(lower, root, state->ec)};
+    Inst *indices[] = {lower->batch, head, value_of(lower, root, state->dc),
+                       value_of(lower, root, state->ec)};
     return build_load(&root->at, tensor, indices, dims, NULL);
 }
 
@@ -133,7 +145,8 @@ static void attend_phase(Lower *lower, const Factor *factor, const Whole *whole)
 void whole_lower(Lower *lower, const Factor *factor)
 {
     Whole whole = {.s = -1, .z = -1, .count = -1};
-    const Expr *parts[] = {factor->key, factor->key_scale, factor->key_seen, lower->spec->feature_k.body, lower->spec->feature_v.body};
+    const Expr *parts[] = {factor->key, factor->key_scale, factor->key_seen, lower->spec->feature_k.body,
+                           lower->spec->feature_v.body};
     whole.heads = VAR_G;
     for (size_t n = 0; n < sizeof parts / sizeof *parts; n++)
         if (parts[n] && expr_uses(parts[n], VAR_H))

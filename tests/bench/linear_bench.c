@@ -48,15 +48,20 @@ static AttuneKernel *make(const char *path, const char *lowering, AttuneDtype dt
 }
 
 /* One plan a form, over the same data. */
-static AttunePlan *plan_of(AttuneKernel *kernel, AttuneDtype dtype, const int64_t *shape, void **data, const char *input)
+static AttunePlan *plan_of(AttuneKernel *kernel, AttuneDtype dtype, const int64_t *shape, void **data,
+                           const char *input)
 {
     AttuneError *error = NULL;
     int64_t head_shape[] = {shape[1]}, token_shape[] = {shape[0], shape[1], shape[2]};
     bool by_head = input && strcmp(input, "log_decay") == 0;
-    AttuneNamedTensor named = {input, {data[4], ATTUNE_F32, by_head ? 1 : 3, by_head ? head_shape : token_shape, NULL, {0}}};
-    AttuneLaunch launch = {.q = {data[0], dtype, 4, shape, NULL, {0}}, .k = {data[1], dtype, 4, shape, NULL, {0}},
-                           .v = {data[2], dtype, 4, shape, NULL, {0}}, .o = {data[3], dtype, 4, shape, NULL, {0}},
-                           .inputs = &named, .input_count = input != NULL};
+    AttuneNamedTensor named = {
+        input, {data[4], ATTUNE_F32, by_head ? 1 : 3, by_head ? head_shape : token_shape, NULL, {0}}};
+    AttuneLaunch launch = {.q = {data[0], dtype, 4, shape, NULL, {0}},
+                           .k = {data[1], dtype, 4, shape, NULL, {0}},
+                           .v = {data[2], dtype, 4, shape, NULL, {0}},
+                           .o = {data[3], dtype, 4, shape, NULL, {0}},
+                           .inputs = &named,
+                           .input_count = input != NULL};
     AttunePlan *plan = attune_plan_create(kernel, &launch, &error);
     need(plan != NULL, error);
     return plan;
@@ -67,7 +72,11 @@ static double run(AttunePlan *plan, void **data)
     AttuneError *error = NULL;
     const void *inputs[] = {data[4]};
     double start = now();
-    need(attune_plan_launch(plan, &(AttunePlanData){.q = data[0], .k = data[1], .v = data[2], .o = data[3], .inputs = inputs}, &error) == ATTUNE_OK, error);
+    need(attune_plan_launch(
+             plan,
+             &(AttunePlanData){.q = data[0], .k = data[1], .v = data[2], .o = data[3], .inputs = inputs},
+             &error) == ATTUNE_OK,
+         error);
     return now() - start;
 }
 
@@ -86,7 +95,9 @@ static void fill(void *data, AttuneDtype dtype, int64_t count)
     }
 }
 
-typedef struct Case { const char *file, *input; } Case;
+typedef struct Case {
+    const char *file, *input;
+} Case;
 
 /* As `attune explain`. */
 static int64_t said(const Case *what, AttuneDtype dtype, int64_t width, int64_t chunk)
@@ -95,7 +106,8 @@ static int64_t said(const Case *what, AttuneDtype dtype, int64_t width, int64_t 
     Target target;
     LinearCost cost = {0, 0, 0};
     if (target_parse(diag_create(arena), "cpu", &target))
-        cost = target_linear_cost(&target, dtype == ATTUNE_F32 ? ELEM_TYPE_F32 : ELEM_TYPE_BF16, what->input == NULL);
+        cost = target_linear_cost(&target, dtype == ATTUNE_F32 ? ELEM_TYPE_F32 : ELEM_TYPE_BF16,
+                                  what->input == NULL);
     cost.chunk = chunk;
     arena_destroy(arena);
     return factor_crossover(width, width, cost);
@@ -133,7 +145,9 @@ static void measure(const char *folder, const Case *what, AttuneDtype dtype, int
     for (int l = LENGTHS - 1; l > 0 && crossing == 0; l--) {
         double before = log(best[1][l - 1] / best[0][l - 1]), after = log(best[1][l] / best[0][l]);
         if (before > 0 && after <= 0)
-            crossing = exp(log((double)lengths[l - 1]) + (log((double)lengths[l]) - log((double)lengths[l - 1])) * before / (before - after));
+            crossing =
+                exp(log((double)lengths[l - 1]) +
+                    (log((double)lengths[l]) - log((double)lengths[l - 1])) * before / (before - after));
     }
     printf("| %s %s D=%lld ", what->file, attune_dtype_name(dtype), (long long)width);
     for (int l = 0; l < LENGTHS; l++)
@@ -161,9 +175,12 @@ int main(int argc, char **argv)
             folder = argv[n + 1];
     }
     AttuneError *error = NULL;
-    context = attune_context_create(&(AttuneContextOptions){.threads = 1, .cache_mode = ATTUNE_CACHE_OFF}, &error);
+    context =
+        attune_context_create(&(AttuneContextOptions){.threads = 1, .cache_mode = ATTUNE_CACHE_OFF}, &error);
     need(context != NULL, error);
-    printf("%s, one thread, %d tokens and heads in all, fastest of %d rounds; ms, quadratic / chunked\n\n| case ", attune_build_info(), (int)TOKENS, rounds);
+    printf("%s, one thread, %d tokens and heads in all, fastest of %d rounds; ms, quadratic / chunked\n\n| "
+           "case ",
+           attune_build_info(), (int)TOKENS, rounds);
     for (int l = 0; l < LENGTHS; l++)
         printf("| T=%lld ", (long long)lengths[l]);
     printf("| they cross at | explain says |\n|---|");

@@ -8,8 +8,10 @@
 #include "compiler/attention/factor.h"
 #include "tests/pipeline/run_case.h"
 
-
-typedef struct Form { const char *name, *items; bool recurrence; } Form;
+typedef struct Form {
+    const char *name, *items;
+    bool recurrence;
+} Form;
 
 static const Form texts[] = {
     {"plain", "mask j <= i score s * scale normalize none", false},
@@ -17,43 +19,102 @@ static const Form texts[] = {
     {"plain count", "mask j <= i score 0.5 * s normalize count(0.5)", false},
     {"no order", "feature q, k = max(x, 0.0) + 0.1 score s normalize sum(eps = 0.01)", false},
     {"no order, count", "input row[h]: f32 score s * row[h] normalize count", false},
-    {"no order, seen", "input doc[b, t]: i32 feature k = x * x mask doc[j] >= 0 and doc[i] >= 0 score s * scale normalize count", false},
-    {"seen", "input doc[b, t]: i32 mask j <= i and doc[j] % 2 == 0 and doc[i] % 3 != 1 score s * scale normalize count output o + 1", false},
-    {"seen, sum", "feature q, k = exp(x / 4) input doc[b, t]: i32 mask j <= i and doc[j] % 2 == 0 score s normalize sum", false},
-    {"scales", "input a[b, t]: f32 input c[h, t]: f32 mask j <= i score -s * a[i] * scale / (1 + c[j] * c[j]) normalize none", false},
-    {"scales, sum", "input a[h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s * exp(a[j] / 2) normalize sum", false},
-    {"weighted similarity", "learned input w[h, d]: f32 mask j <= i similarity sum(c in 0..D, q[c] * w[h, c] * k[c]) score s normalize none", false},
-    {"polynomial", "input c[h, t]: f32 mask j <= i score 1 + s * scale * 2 - 0.3 * s * s * c[i] normalize none", false},
+    {"no order, seen",
+     "input doc[b, t]: i32 feature k = x * x mask doc[j] >= 0 and doc[i] >= 0 score s * scale normalize "
+     "count",
+     false},
+    {"seen",
+     "input doc[b, t]: i32 mask j <= i and doc[j] % 2 == 0 and doc[i] % 3 != 1 score s * scale normalize "
+     "count output o + 1",
+     false},
+    {"seen, sum",
+     "feature q, k = exp(x / 4) input doc[b, t]: i32 mask j <= i and doc[j] % 2 == 0 score s normalize sum",
+     false},
+    {"scales",
+     "input a[b, t]: f32 input c[h, t]: f32 mask j <= i score -s * a[i] * scale / (1 + c[j] * c[j]) "
+     "normalize none",
+     false},
+    {"scales, sum",
+     "input a[h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s * exp(a[j] / 2) normalize sum",
+     false},
+    {"weighted similarity",
+     "learned input w[h, d]: f32 mask j <= i similarity sum(c in 0..D, q[c] * w[h, c] * k[c]) score s "
+     "normalize none",
+     false},
+    {"polynomial",
+     "input c[h, t]: f32 mask j <= i score 1 + s * scale * 2 - 0.3 * s * s * c[i] normalize none", false},
     {"polynomial, sum", "feature q, k = x / 2 score 1 + s + s * s / 2 normalize sum", false},
-    {"polynomial, decay", "mask j <= i score 1 + s * scale decay exp(-0.1 * float(h + 1)) normalize none", false},
-    {"positions", "param length: int = 300 mask j <= i feature q, k = x * cos(float(t) / float(length)) score s normalize none", false},
+    {"polynomial, decay", "mask j <= i score 1 + s * scale decay exp(-0.1 * float(h + 1)) normalize none",
+     false},
+    {"positions",
+     "param length: int = 300 mask j <= i feature q, k = x * cos(float(t) / float(length)) score s normalize "
+     "none",
+     false},
     {"look back", "mask j <= i feature k = x + 0.5 * shift(x, 1) score s normalize none", false},
-    {"head decay", "input g[h]: f32 mask j <= i score s * scale decay exp(-abs(g[h]) / 8) normalize none", false},
-    {"head decay, sum", "input g[h]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s decay exp(-abs(g[h])) normalize sum", false},
-    {"strong head decay", "input g[h]: f32 mask j <= i score s decay exp(-40 * abs(g[h])) normalize none", false},
+    {"head decay", "input g[h]: f32 mask j <= i score s * scale decay exp(-abs(g[h]) / 8) normalize none",
+     false},
+    {"head decay, sum",
+     "input g[h]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s decay exp(-abs(g[h])) normalize "
+     "sum",
+     false},
+    {"strong head decay", "input g[h]: f32 mask j <= i score s decay exp(-40 * abs(g[h])) normalize none",
+     false},
     {"no order but decay", "input g[h]: f32 score s decay exp(-abs(g[h])) normalize count", false},
-    {"gates near 1", "input g[b, h, t]: f32 mask j <= i score s * scale decay sigmoid(9 + g[t]) normalize none", false},
-    {"gates near 0", "input g[b, h, t]: f32 mask j <= i score s * scale decay sigmoid(12 * g[t] - 9) normalize none", false},
-    {"gates of all sizes", "input g[b, h, t]: f32 mask j <= i score s decay exp(-90 * g[t] * g[t] * g[t] * g[t]) normalize none", false},
-    {"gates, sum, seen", "input g[b, h, t]: f32 input doc[b, t]: i32 feature q, k = exp(x / 4) mask j <= i and doc[j] % 3 != 0 score s "
-                         "decay sigmoid(2 + g[t]) normalize sum(eps = 0.1)", false},
-    {"channel gates", "input g[b, h, t, d]: f32 mask j <= i score s * scale decay sigmoid(2 + g[t]) normalize none", true},
-    {"channel gates near 0", "input g[b, h, t, d]: f32 mask j <= i score s decay sigmoid(12 * g[t] - 9) normalize none", true},
-    {"channel gates near 1, sum", "input g[b, h, t, d]: f32 feature q, k = exp(x / 4) mask j <= i score s decay sigmoid(8 + g[t]) normalize sum", true},
-    {"channel gates, scale", "input g[h, d]: f32 input a[b, t]: f32 mask j <= i score s * a[i] * a[j] decay exp(-abs(g[h])) normalize count", true},
-    {"delta", "input b1[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s decay delta(beta = sigmoid(b1[t])) normalize none", true},
-    {"strong delta", "feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s decay delta(beta = 1.9) normalize none", true},
-    {"gated delta", "input b1[b, h, t]: f32 input g[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s * scale "
-                    "decay delta(sigmoid(3 + g[t]), beta = sigmoid(b1[t])) normalize none", true},
-    {"strongly gated delta, seen", "input g[b, h, t]: f32 input doc[b, t]: i32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) "
-                                   "mask j <= i and doc[j] % 3 != 0 score s * exp(0.3 * g[j]) decay delta(sigmoid(12 * g[t] - 9), beta = 0.7) normalize count", true},
-    {"channel gated delta", "input g[b, h, t, d]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s "
-                            "decay delta(sigmoid(2 + g[t]), beta = 0.8) normalize none", true},
-    {"delta, sum", "input g[b, h, t]: f32 feature q, k = (max(x, 0.0) + 0.1) * rsqrt(sum(x * x) + 1.0) mask j <= i score s "
-                   "decay delta(sigmoid(2 + g[t]), beta = 0.2) normalize sum(eps = 1)", true},
+    {"gates near 1",
+     "input g[b, h, t]: f32 mask j <= i score s * scale decay sigmoid(9 + g[t]) normalize none", false},
+    {"gates near 0",
+     "input g[b, h, t]: f32 mask j <= i score s * scale decay sigmoid(12 * g[t] - 9) normalize none", false},
+    {"gates of all sizes",
+     "input g[b, h, t]: f32 mask j <= i score s decay exp(-90 * g[t] * g[t] * g[t] * g[t]) normalize none",
+     false},
+    {"gates, sum, seen",
+     "input g[b, h, t]: f32 input doc[b, t]: i32 feature q, k = exp(x / 4) mask j <= i and doc[j] % 3 != 0 "
+     "score s "
+     "decay sigmoid(2 + g[t]) normalize sum(eps = 0.1)",
+     false},
+    {"channel gates",
+     "input g[b, h, t, d]: f32 mask j <= i score s * scale decay sigmoid(2 + g[t]) normalize none", true},
+    {"channel gates near 0",
+     "input g[b, h, t, d]: f32 mask j <= i score s decay sigmoid(12 * g[t] - 9) normalize none", true},
+    {"channel gates near 1, sum",
+     "input g[b, h, t, d]: f32 feature q, k = exp(x / 4) mask j <= i score s decay sigmoid(8 + g[t]) "
+     "normalize sum",
+     true},
+    {"channel gates, scale",
+     "input g[h, d]: f32 input a[b, t]: f32 mask j <= i score s * a[i] * a[j] decay exp(-abs(g[h])) "
+     "normalize count",
+     true},
+    {"delta",
+     "input b1[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s decay "
+     "delta(beta = sigmoid(b1[t])) normalize none",
+     true},
+    {"strong delta",
+     "feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s decay delta(beta = 1.9) normalize none",
+     true},
+    {"gated delta",
+     "input b1[b, h, t]: f32 input g[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i "
+     "score s * scale "
+     "decay delta(sigmoid(3 + g[t]), beta = sigmoid(b1[t])) normalize none",
+     true},
+    {"strongly gated delta, seen",
+     "input g[b, h, t]: f32 input doc[b, t]: i32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) "
+     "mask j <= i and doc[j] % 3 != 0 score s * exp(0.3 * g[j]) decay delta(sigmoid(12 * g[t] - 9), beta = "
+     "0.7) normalize count",
+     true},
+    {"channel gated delta",
+     "input g[b, h, t, d]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s "
+     "decay delta(sigmoid(2 + g[t]), beta = 0.8) normalize none",
+     true},
+    {"delta, sum",
+     "input g[b, h, t]: f32 feature q, k = (max(x, 0.0) + 0.1) * rsqrt(sum(x * x) + 1.0) mask j <= i score s "
+     "decay delta(sigmoid(2 + g[t]), beta = 0.2) normalize sum(eps = 1)",
+     true},
 };
 
-#define SHAPE(b, h, g, m, n, d, e, ...) {.B = b, .H = h, .G = g, .M = m, .N = n, .D = d, .E = e, __VA_ARGS__}
+#define SHAPE(b, h, g, m, n, d, e, ...)                                                                      \
+    {                                                                                                        \
+        .B = b, .H = h, .G = g, .M = m, .N = n, .D = d, .E = e, __VA_ARGS__                                  \
+    }
 static const CaseShape shapes[] = {
     SHAPE(1, 2, 2, 64, 64, 16, 16, .offset = 0),
     SHAPE(2, 2, 1, 63, 63, 8, 20, .layout = CASE_BMHD),
@@ -66,12 +127,15 @@ static const CaseShape shapes[] = {
     SHAPE(1, 2, 2, 40, 100, 16, 16, .offset = 60, .layout = CASE_STRIDED),
     SHAPE(1, 2, 2, 100, 40, 16, 16, .layout = CASE_BROADCAST_KV),
     SHAPE(4, 2, 1, 0, 0, 16, 8, .ragged = true, .q_length = {17, 0, 1, 70}, .k_length = {17, 0, 1, 70}),
-    SHAPE(3, 2, 2, 0, 0, 8, 16, .ragged = true, .q_length = {33, 5, 0}, .k_length = {65, 7, 3}, .layout = CASE_BMHD),
+    SHAPE(3, 2, 2, 0, 0, 8, 16, .ragged = true, .q_length = {33, 5, 0}, .k_length = {65, 7, 3},
+          .layout = CASE_BMHD),
 };
 enum { SEGMENTS = LOWERING_COUNT }; /* chunked, and cut into segments */
 static const int64_t chunks[] = {0, 16, 24, 1, 64};
 
-typedef struct Tally { long cases, elements, skipped; } Tally;
+typedef struct Tally {
+    long cases, elements, skipped;
+} Tally;
 
 static bool has_token_input(const Spec *spec)
 {
@@ -99,7 +163,8 @@ static void run_text(const Form *text, Tally *tally, bool few)
     for (size_t n = 0; n < sizeof shapes / sizeof *shapes; n++)
         for (int64_t lowering = LOWERING_QUADRATIC; lowering <= SEGMENTS; lowering++) {
             bool ordered = strstr(text->items, "j <= i") || strstr(text->items, "decay");
-            if ((lowering == LOWERING_QUADRATIC && text->recurrence) || (lowering >= LOWERING_RECURRENT && !ordered) ||
+            if ((lowering == LOWERING_QUADRATIC && text->recurrence) ||
+                (lowering >= LOWERING_RECURRENT && !ordered) ||
                 (lowering == SEGMENTS && strstr(text->items, "delta(")))
                 continue;
             if (few && (n + (size_t)lowering) % 4)
@@ -109,7 +174,9 @@ static void run_text(const Form *text, Tally *tally, bool few)
             if (shape.ragged && has_token_input(spec) && shape.q_length[0] > shape.k_length[0])
                 continue;
             shape.lowering = lowering == SEGMENTS ? LOWERING_CHUNKED : lowering;
-            shape.chunk = lowering == LOWERING_CHUNKED ? chunks[n % (sizeof chunks / sizeof *chunks)] : lowering == SEGMENTS ? 8 : 0;
+            shape.chunk = lowering == LOWERING_CHUNKED ? chunks[n % (sizeof chunks / sizeof *chunks)]
+                          : lowering == SEGMENTS       ? 8
+                                                       : 0;
             shape.segment = lowering == SEGMENTS ? 16 + 8 * (int64_t)(n % 3) : 0;
             shape.seed = n + 1;
             ElemType elem = elems[(n + (size_t)lowering) % 3];
@@ -119,7 +186,8 @@ static void run_text(const Form *text, Tally *tally, bool few)
             tally->skipped += verdict.skipped;
             ran++;
             if (!verdict.ok) {
-                fprintf(stderr, "\n%s, %s %s:\n    %s\n", text->name, elem_type_name(elem), case_shape_text(arena, &shape), verdict.message);
+                fprintf(stderr, "\n%s, %s %s:\n    %s\n", text->name, elem_type_name(elem),
+                        case_shape_text(arena, &shape), verdict.message);
                 CU_FAIL("a form differs from the reference");
             }
         }
@@ -139,7 +207,9 @@ static void test_forms(void)
 
 /* Recognition ------------------------------------------------------------------------------------------------ */
 
-typedef struct Verdict { const char *items, *reason; } Verdict; /* NULL: factorises */
+typedef struct Verdict {
+    const char *items, *reason;
+} Verdict; /* NULL: factorises */
 
 static const Verdict verdicts[] = {
     {"mask j <= i normalize softmax", "softmax"},
@@ -170,12 +240,14 @@ static void test_recognition(void)
     for (size_t n = 0; n < sizeof verdicts / sizeof *verdicts; n++) {
         Arena *arena = arena_create();
         Diag *diag = diag_create(arena);
-        Spec *spec = case_spec(arena, diag, "a", arena_printf(arena, "attention a { %s }", verdicts[n].items), NULL, 0);
+        Spec *spec = case_spec(arena, diag, "a", arena_printf(arena, "attention a { %s }", verdicts[n].items),
+                               NULL, 0);
         CU_ASSERT_PTR_NOT_NULL(spec);
         Factor factor = {0};
         if (spec)
             factor = factor_recognise(arena, spec_specialize(arena, spec, 16, 16));
-        bool right = verdicts[n].reason ? factor.reason && strstr(factor.reason, verdicts[n].reason) : factor.reason == NULL;
+        bool right = verdicts[n].reason ? factor.reason && strstr(factor.reason, verdicts[n].reason)
+                                        : factor.reason == NULL;
         if (!right)
             fprintf(stderr, "\n%s: %s\n", verdicts[n].items, factor.reason ? factor.reason : "factorises");
         CU_ASSERT(spec && right);
@@ -209,16 +281,19 @@ static void test_both(void)
         SHAPE(1, 2, 2, 40, 40, 16, 16, .offset = 0),
         SHAPE(1, 2, 1, 300, 300, 16, 16, .layout = CASE_STRIDED),
         SHAPE(1, 2, 2, 1, 300, 16, 16, .offset = 299),
-        SHAPE(4, 2, 1, 0, 0, 16, 8, .ragged = true, .q_length = {17, 0, 200, 110}, .k_length = {17, 0, 200, 110}),
+        SHAPE(4, 2, 1, 0, 0, 16, 8, .ragged = true, .q_length = {17, 0, 200, 110},
+              .k_length = {17, 0, 200, 110}),
     };
     static const char *const items[] = {
         "mask j <= i score s * scale normalize none",
-        "input g[b, h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s decay sigmoid(2 + g[t]) normalize sum output 2 * o",
+        "input g[b, h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s decay sigmoid(2 + g[t]) "
+        "normalize sum output 2 * o",
     };
     Arena *arena = arena_create();
     Diag *diag = diag_create(arena);
     for (size_t n = 0; n < sizeof items / sizeof *items; n++) {
-        Spec *spec = case_spec(arena, diag, "a", arena_printf(arena, "attention a { %s }", items[n]), NULL, 0);
+        Spec *spec =
+            case_spec(arena, diag, "a", arena_printf(arena, "attention a { %s }", items[n]), NULL, 0);
         CU_ASSERT_FATAL(spec != NULL);
         for (size_t s = 0; s < sizeof both / sizeof *both; s++) {
             Target target;
@@ -234,7 +309,8 @@ static void test_both(void)
             CU_ASSERT(attend == 1 && scan == 1);
             CaseVerdict verdict = case_run(spec, s % 2 ? ELEM_TYPE_BF16 : ELEM_TYPE_F32, &shape, CASE_CPU);
             if (!verdict.ok)
-                fprintf(stderr, "\n%s, %s:\n    %s\n", items[n], case_shape_text(arena, &shape), verdict.message);
+                fprintf(stderr, "\n%s, %s:\n    %s\n", items[n], case_shape_text(arena, &shape),
+                        verdict.message);
             CU_ASSERT(verdict.ok);
         }
     }
@@ -246,7 +322,8 @@ static void test_choice(void)
 {
     Arena *arena = arena_create();
     Diag *diag;
-    const char *plain = "mask j <= i score s normalize none", *delta = "mask j <= i score s decay delta(beta = 0.5) normalize none";
+    const char *plain = "mask j <= i score s normalize none",
+               *delta = "mask j <= i score s decay delta(beta = 0.5) normalize none";
     Program *p = program_of(arena, plain, LOWERING_AUTO, &diag);
     CU_ASSERT(p && !strcmp(p->phases[p->phase_count - 1].name, "scan"));
     p = program_of(arena, plain, LOWERING_QUADRATIC, &diag);

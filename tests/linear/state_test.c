@@ -12,19 +12,33 @@
 enum { B = 2, H = 4, G = 2, D = 12, E = 20, MAX_INPUTS = 3 };
 
 /* Inputs: g[b, h, t], c[b, h, t, d], doc[b, t]. */
-typedef struct Variant { const char *name, *items; bool g, c, doc; } Variant;
+typedef struct Variant {
+    const char *name, *items;
+    bool g, c, doc;
+} Variant;
 static const Variant variants[] = {
     {"plain", "mask j <= i score s * scale normalize none", false, false, false},
     {"sum", "feature q, k = max(x, 0.0) + 0.1 mask j <= i score s normalize sum", false, false, false},
     {"count", "mask j <= i score s * scale normalize count(0.5) output o * 2", false, false, false},
-    {"positions", "mask j <= i feature q, k = x * cos(float(t) / 50.0) score s normalize none", false, false, false},
-    {"seen", "input doc[b, t]: i32 mask j <= i and doc[j] % 3 != 0 score s normalize count", false, false, true},
-    {"seen, sum", "input doc[b, t]: i32 feature q, k = max(x, 0.0) + 0.1 mask j <= i and doc[j] % 3 != 0 score s normalize sum(eps = 0.1)", false, false, true},
+    {"positions", "mask j <= i feature q, k = x * cos(float(t) / 50.0) score s normalize none", false, false,
+     false},
+    {"seen", "input doc[b, t]: i32 mask j <= i and doc[j] % 3 != 0 score s normalize count", false, false,
+     true},
+    {"seen, sum",
+     "input doc[b, t]: i32 feature q, k = max(x, 0.0) + 0.1 mask j <= i and doc[j] % 3 != 0 score s "
+     "normalize sum(eps = 0.1)",
+     false, false, true},
     {"head decay", "mask j <= i score s decay exp(-0.1 * float(h + 1)) normalize none", false, false, false},
-    {"gates", "input g[b, h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s * scale decay sigmoid(2 + g[t]) normalize sum", true, false, false},
-    {"channel gates", "input c[b, h, t, d]: f32 mask j <= i score s decay sigmoid(3 + c[t]) normalize none", false, true, false},
-    {"gated delta", "input g[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s "
-                    "decay delta(sigmoid(3 + g[t]), beta = 0.8) normalize none", true, false, false},
+    {"gates",
+     "input g[b, h, t]: f32 feature q, k = max(x, 0.0) + 0.1 mask j <= i score s * scale decay sigmoid(2 + "
+     "g[t]) normalize sum",
+     true, false, false},
+    {"channel gates", "input c[b, h, t, d]: f32 mask j <= i score s decay sigmoid(3 + c[t]) normalize none",
+     false, true, false},
+    {"gated delta",
+     "input g[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s "
+     "decay delta(sigmoid(3 + g[t]), beta = 0.8) normalize none",
+     true, false, false},
 };
 enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
@@ -37,7 +51,8 @@ static void expect_ok(AttuneStatus status, AttuneError *error)
     CU_ASSERT_FATAL(status == ATTUNE_OK);
 }
 
-static AttuneKernel *make_kernel(const Variant *variant, const char *lowering, const char *target, int64_t d, int64_t e)
+static AttuneKernel *make_kernel(const Variant *variant, const char *lowering, const char *target, int64_t d,
+                                 int64_t e)
 {
     char text[1024];
     AttuneError *error = NULL;
@@ -45,15 +60,25 @@ static AttuneKernel *make_kernel(const Variant *variant, const char *lowering, c
     AttuneSpec *spec = attune_spec_from_text(text, (size_t)length, NULL, &error);
     expect_ok(spec ? ATTUNE_OK : attune_error_status(error), error);
     bool segments = !strcmp(lowering, "segments");
-    AttuneSetting settings[] = {{"lowering", segments ? "chunked" : lowering}, {"chunk", "16"}, {"segment", "32"}};
-    AttuneKernelOptions options = {.target = target, .dtype = ATTUNE_F32, .d = d, .e = e, .settings = settings, .setting_count = segments ? 3 : 2};
+    AttuneSetting settings[] = {
+        {"lowering", segments ? "chunked" : lowering}, {"chunk", "16"}, {"segment", "32"}};
+    AttuneKernelOptions options = {.target = target,
+                                   .dtype = ATTUNE_F32,
+                                   .d = d,
+                                   .e = e,
+                                   .settings = settings,
+                                   .setting_count = segments ? 3 : 2};
     AttuneKernel *kernel = attune_kernel_create(context, spec, &options, &error);
     expect_ok(kernel ? ATTUNE_OK : attune_error_status(error), error);
     attune_spec_destroy(spec);
     return kernel;
 }
 
-typedef struct Data { int64_t T; float *q, *k, *v, *g, *c, *o, *want; int32_t *doc; } Data;
+typedef struct Data {
+    int64_t T;
+    float *q, *k, *v, *g, *c, *o, *want;
+    int32_t *doc;
+} Data;
 
 static float *normal(Random *random, int64_t count)
 {
@@ -66,8 +91,12 @@ static float *normal(Random *random, int64_t count)
 static Data make_data(int64_t T, uint64_t seed)
 {
     Random random = {seed};
-    Data data = {.T = T, .q = normal(&random, B * H * T * D), .k = normal(&random, B * G * T * D), .v = normal(&random, B * G * T * E),
-                 .g = normal(&random, B * H * T), .c = normal(&random, B * H * T * D)};
+    Data data = {.T = T,
+                 .q = normal(&random, B * H * T * D),
+                 .k = normal(&random, B * G * T * D),
+                 .v = normal(&random, B * G * T * E),
+                 .g = normal(&random, B * H * T),
+                 .c = normal(&random, B * H * T * D)};
     data.o = malloc(sizeof(float) * (size_t)(B * H * T * E));
     data.want = malloc(sizeof(float) * (size_t)(B * H * T * E));
     data.doc = malloc(sizeof(int32_t) * (size_t)(B * T));
@@ -85,13 +114,16 @@ static void free_data(Data *data)
 }
 
 /* Tokens [from, to) of all sequences, as views of the whole arrays. */
-static AttuneStatus launch_part(AttuneKernel *kernel, const Variant *variant, const Data *data, float *o, int64_t from, int64_t to,
-                                float *in, float *out, AttuneError **error)
+static AttuneStatus launch_part(AttuneKernel *kernel, const Variant *variant, const Data *data, float *o,
+                                int64_t from, int64_t to, float *in, float *out, AttuneError **error)
 {
     int64_t T = data->T, n = to - from;
-    int64_t q_shape[] = {B, H, n, D}, k_shape[] = {B, G, n, D}, v_shape[] = {B, G, n, E}, o_shape[] = {B, H, n, E};
-    int64_t q_stride[] = {H * T * D, T * D, D, 1}, k_stride[] = {G * T * D, T * D, D, 1}, v_stride[] = {G * T * E, T * E, E, 1};
-    int64_t o_stride[] = {H * T * E, T * E, E, 1}, g_shape[] = {B, H, n}, g_stride[] = {H * T, T, 1}, doc_shape[] = {B, n}, doc_stride[] = {T, 1};
+    int64_t q_shape[] = {B, H, n, D}, k_shape[] = {B, G, n, D}, v_shape[] = {B, G, n, E},
+            o_shape[] = {B, H, n, E};
+    int64_t q_stride[] = {H * T * D, T * D, D, 1}, k_stride[] = {G * T * D, T * D, D, 1},
+            v_stride[] = {G * T * E, T * E, E, 1};
+    int64_t o_stride[] = {H * T * E, T * E, E, 1}, g_shape[] = {B, H, n}, g_stride[] = {H * T, T, 1},
+            doc_shape[] = {B, n}, doc_stride[] = {T, 1};
     AttuneKernelInfo info;
     attune_kernel_info(kernel, &info);
     int64_t s_shape[] = {B, H, info.state_rows, info.state_columns};
@@ -100,14 +132,18 @@ static AttuneStatus launch_part(AttuneKernel *kernel, const Variant *variant, co
     if (variant->g)
         inputs[count++] = (AttuneNamedTensor){"g", {data->g + from, ATTUNE_F32, 3, g_shape, g_stride, {0}}};
     if (variant->c)
-        inputs[count++] = (AttuneNamedTensor){"c", {data->c + from * D, ATTUNE_F32, 4, q_shape, q_stride, {0}}};
+        inputs[count++] =
+            (AttuneNamedTensor){"c", {data->c + from * D, ATTUNE_F32, 4, q_shape, q_stride, {0}}};
     if (variant->doc)
-        inputs[count++] = (AttuneNamedTensor){"doc", {data->doc + from, ATTUNE_I32, 2, doc_shape, doc_stride, {0}}};
+        inputs[count++] =
+            (AttuneNamedTensor){"doc", {data->doc + from, ATTUNE_I32, 2, doc_shape, doc_stride, {0}}};
     AttuneLaunch launch = {.q = {data->q + from * D, ATTUNE_F32, 4, q_shape, q_stride, {0}},
                            .k = {data->k + from * D, ATTUNE_F32, 4, k_shape, k_stride, {0}},
                            .v = {data->v + from * E, ATTUNE_F32, 4, v_shape, v_stride, {0}},
                            .o = {o + from * E, ATTUNE_F32, 4, o_shape, o_stride, {0}},
-                           .inputs = inputs, .input_count = count, .offset = in ? from : 0};
+                           .inputs = inputs,
+                           .input_count = count,
+                           .offset = in ? from : 0};
     if (in)
         launch.state_in = (AttuneTensor){in, ATTUNE_F32, 4, s_shape, NULL, {0}};
     if (out)
@@ -129,7 +165,8 @@ static void compare(const Variant *variant, const char *how, const Data *data)
 }
 
 /* In random pieces; every other one by `second`. The state of one form is that of the other. */
-static void run_cut(const Variant *variant, AttuneKernel *first, AttuneKernel *second, Data *data, Random *random, const char *how)
+static void run_cut(const Variant *variant, AttuneKernel *first, AttuneKernel *second, Data *data,
+                    Random *random, const char *how)
 {
     AttuneKernelInfo info;
     attune_kernel_info(first, &info);
@@ -144,7 +181,9 @@ static void run_cut(const Variant *variant, AttuneKernel *first, AttuneKernel *s
     for (int piece = 0; from < data->T; piece++) {
         int64_t to = from + random_between(random, 1, piece % 3 ? 40 : 3);
         to = to > data->T ? data->T : to;
-        expect_ok(launch_part(piece % 2 ? second : first, variant, data, data->o, from, to, from ? state : NULL, state, &error), error);
+        expect_ok(launch_part(piece % 2 ? second : first, variant, data, data->o, from, to,
+                              from ? state : NULL, state, &error),
+                  error);
         from = to;
     }
     compare(variant, how, data);
@@ -161,15 +200,18 @@ static void test_cuts(void)
             AttuneError *error = NULL;
             AttuneKernel *chunked = make_kernel(&variants[n], "chunked", targets[t], D, E);
             AttuneKernel *recurrent = make_kernel(&variants[n], "recurrent", targets[t], D, E);
-            expect_ok(launch_part(chunked, &variants[n], &data, data.want, 0, data.T, NULL, NULL, &error), error);
-            expect_ok(launch_part(recurrent, &variants[n], &data, data.o, 0, data.T, NULL, NULL, &error), error);
+            expect_ok(launch_part(chunked, &variants[n], &data, data.want, 0, data.T, NULL, NULL, &error),
+                      error);
+            expect_ok(launch_part(recurrent, &variants[n], &data, data.o, 0, data.T, NULL, NULL, &error),
+                      error);
             compare(&variants[n], "token by token", &data);
             run_cut(&variants[n], chunked, chunked, &data, &random, "chunks, cut");
             run_cut(&variants[n], recurrent, recurrent, &data, &random, "token by token, cut");
             run_cut(&variants[n], chunked, recurrent, &data, &random, "mixed, cut");
             if (!strstr(variants[n].items, "delta(")) {
                 AttuneKernel *segments = make_kernel(&variants[n], "segments", targets[t], D, E);
-                expect_ok(launch_part(segments, &variants[n], &data, data.o, 0, data.T, NULL, NULL, &error), error);
+                expect_ok(launch_part(segments, &variants[n], &data, data.o, 0, data.T, NULL, NULL, &error),
+                          error);
                 compare(&variants[n], "segments", &data);
                 run_cut(&variants[n], segments, chunked, &data, &random, "segments, cut");
                 attune_kernel_destroy(segments);
@@ -186,9 +228,12 @@ static void test_ragged(void)
     enum { SEQUENCES = 3, TOTAL = 90 };
     static const int32_t lengths[SEQUENCES] = {50, 7, 33}, cuts[SEQUENCES] = {21, 0, 32};
     Random random = {9};
-    float *q = normal(&random, H * TOTAL * D), *k = normal(&random, G * TOTAL * D), *v = normal(&random, G * TOTAL * E), *g = normal(&random, H * TOTAL);
+    float *q = normal(&random, H * TOTAL * D), *k = normal(&random, G * TOTAL * D),
+          *v = normal(&random, G * TOTAL * E), *g = normal(&random, H * TOTAL);
     float *o = calloc(H * TOTAL * E, sizeof *o), *want = calloc(H * TOTAL * E, sizeof *want);
-    Variant variant = {"gates", "input g[b, h, t]: f32 mask j <= i score s decay sigmoid(2 + g[t]) normalize none", true, false, false};
+    Variant variant = {"gates",
+                       "input g[b, h, t]: f32 mask j <= i score s decay sigmoid(2 + g[t]) normalize none",
+                       true, false, false};
     AttuneKernel *kernel = make_kernel(&variant, "chunked", ATTUNE_HAVE_LLVM ? "cpu" : "interp", D, E);
     AttuneKernelInfo info;
     attune_kernel_info(kernel, &info);
@@ -202,8 +247,10 @@ static void test_ragged(void)
             total += (part == 1 ? cuts[s] : lengths[s]) - from[s];
             cu[s + 1] = total;
         }
-        float *part_q = malloc(sizeof *q * (size_t)(H * total * D)), *part_k = malloc(sizeof *q * (size_t)(G * total * D));
-        float *part_v = malloc(sizeof *q * (size_t)(G * total * E)), *part_g = malloc(sizeof *q * (size_t)(H * total));
+        float *part_q = malloc(sizeof *q * (size_t)(H * total * D)),
+              *part_k = malloc(sizeof *q * (size_t)(G * total * D));
+        float *part_v = malloc(sizeof *q * (size_t)(G * total * E)),
+              *part_g = malloc(sizeof *q * (size_t)(H * total));
         float *part_o = malloc(sizeof *q * (size_t)(H * total * E));
         int32_t start[SEQUENCES] = {0, lengths[0], lengths[0] + lengths[1]};
         for (int s = 0; s < SEQUENCES; s++)
@@ -218,11 +265,18 @@ static void test_ragged(void)
                     memcpy(part_v + (h * total + r) * E, v + (h * TOTAL + at) * E, E * sizeof *q);
                 }
             }
-        int64_t q_shape[] = {H, total, D}, k_shape[] = {G, total, D}, v_shape[] = {G, total, E}, o_shape[] = {H, total, E}, g_shape[] = {1, H, total};
+        int64_t q_shape[] = {H, total, D}, k_shape[] = {G, total, D}, v_shape[] = {G, total, E},
+                o_shape[] = {H, total, E}, g_shape[] = {1, H, total};
         AttuneNamedTensor input = {"g", {part_g, ATTUNE_F32, 3, g_shape, NULL, {0}}};
-        AttuneLaunch launch = {.q = {part_q, ATTUNE_F32, 3, q_shape, NULL, {0}}, .k = {part_k, ATTUNE_F32, 3, k_shape, NULL, {0}},
-                               .v = {part_v, ATTUNE_F32, 3, v_shape, NULL, {0}}, .o = {part_o, ATTUNE_F32, 3, o_shape, NULL, {0}},
-                               .inputs = &input, .input_count = 1, .cu_seqlens_q = cu, .cu_seqlens_k = cu, .sequences = SEQUENCES};
+        AttuneLaunch launch = {.q = {part_q, ATTUNE_F32, 3, q_shape, NULL, {0}},
+                               .k = {part_k, ATTUNE_F32, 3, k_shape, NULL, {0}},
+                               .v = {part_v, ATTUNE_F32, 3, v_shape, NULL, {0}},
+                               .o = {part_o, ATTUNE_F32, 3, o_shape, NULL, {0}},
+                               .inputs = &input,
+                               .input_count = 1,
+                               .cu_seqlens_q = cu,
+                               .cu_seqlens_k = cu,
+                               .sequences = SEQUENCES};
         /* Positions do not matter to this spec, so that every sequence may continue at offset 0. */
         if (part == 2)
             launch.state_in = (AttuneTensor){state, ATTUNE_F32, 4, s_shape, NULL, {0}};
@@ -233,7 +287,8 @@ static void test_ragged(void)
         for (int s = 0; s < SEQUENCES; s++)
             for (int32_t r = cu[s]; r < cu[s + 1]; r++)
                 for (int64_t h = 0; h < H; h++)
-                    memcpy((part ? o : want) + (h * TOTAL + start[s] + from[s] + r - cu[s]) * E, part_o + (h * total + r) * E, E * sizeof *o);
+                    memcpy((part ? o : want) + (h * TOTAL + start[s] + from[s] + r - cu[s]) * E,
+                           part_o + (h * total + r) * E, E * sizeof *o);
         free(part_q), free(part_k), free(part_v), free(part_g), free(part_o);
     }
     for (int n = 0; n < H * TOTAL * E; n++)
@@ -247,13 +302,15 @@ static void test_refusals(void)
 {
     Data data = make_data(16, 3);
     AttuneError *error = NULL;
-    Variant look_back = {"look back", "mask j <= i feature k = x + shift(x, 1) score s normalize none", false, false, false};
+    Variant look_back = {"look back", "mask j <= i feature k = x + shift(x, 1) score s normalize none", false,
+                         false, false};
     AttuneKernel *without = make_kernel(&look_back, "chunked", "interp", D, E);
     AttuneKernelInfo info;
     attune_kernel_info(without, &info);
     CU_ASSERT(info.state_rows == 0 && info.state_columns == 0);
     float *state = calloc(B * H * D * E, sizeof *state);
-    CU_ASSERT(launch_part(without, &look_back, &data, data.o, 0, 16, NULL, state, &error) == ATTUNE_ERROR_ARGUMENT);
+    CU_ASSERT(launch_part(without, &look_back, &data, data.o, 0, 16, NULL, state, &error) ==
+              ATTUNE_ERROR_ARGUMENT);
     CU_ASSERT(strstr(attune_error_message(error), "no state") != NULL);
     attune_error_free(error);
     attune_kernel_destroy(without);
@@ -261,9 +318,12 @@ static void test_refusals(void)
     AttuneKernel *kernel = make_kernel(&variants[0], "chunked", "interp", D, E);
     attune_kernel_info(kernel, &info);
     CU_ASSERT(info.state_rows == D && info.state_columns == E);
-    int64_t shape[] = {B, H, 16, D}, k_shape[] = {B, G, 16, D}, v_shape[] = {B, G, 16, E}, o_shape[] = {B, H, 16, E}, wrong[] = {B, H, E, D};
-    AttuneLaunch launch = {.q = {data.q, ATTUNE_F32, 4, shape, NULL, {0}}, .k = {data.k, ATTUNE_F32, 4, k_shape, NULL, {0}},
-                           .v = {data.v, ATTUNE_F32, 4, v_shape, NULL, {0}}, .o = {data.o, ATTUNE_F32, 4, o_shape, NULL, {0}},
+    int64_t shape[] = {B, H, 16, D}, k_shape[] = {B, G, 16, D}, v_shape[] = {B, G, 16, E},
+            o_shape[] = {B, H, 16, E}, wrong[] = {B, H, E, D};
+    AttuneLaunch launch = {.q = {data.q, ATTUNE_F32, 4, shape, NULL, {0}},
+                           .k = {data.k, ATTUNE_F32, 4, k_shape, NULL, {0}},
+                           .v = {data.v, ATTUNE_F32, 4, v_shape, NULL, {0}},
+                           .o = {data.o, ATTUNE_F32, 4, o_shape, NULL, {0}},
                            .state_in = {state, ATTUNE_F32, 4, wrong, NULL, {0}}};
     error = NULL;
     CU_ASSERT(attune_kernel_launch(kernel, &launch, &error) == ATTUNE_ERROR_ARGUMENT);
@@ -294,22 +354,31 @@ static void test_length(void)
 {
     enum { T = 100000, W = 16, LAST = 512 };
     static const Variant lengths[] = {
-        {"gates near 1", "input g[b, h, t]: f32 mask j <= i score s * scale decay exp(g[t]) normalize none", true, false, false},
-        {"delta", "input g[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s decay delta(exp(g[t]), beta = 0.5) normalize none",
+        {"gates near 1", "input g[b, h, t]: f32 mask j <= i score s * scale decay exp(g[t]) normalize none",
+         true, false, false},
+        {"delta",
+         "input g[b, h, t]: f32 feature q, k = x * rsqrt(sum(x * x) + 1e-6) mask j <= i score s decay "
+         "delta(exp(g[t]), beta = 0.5) normalize none",
          true, false, false},
     };
     Random random = {77};
-    float *q = normal(&random, T * W), *k = normal(&random, T * W), *v = normal(&random, T * W), *g = normal(&random, T);
+    float *q = normal(&random, T * W), *k = normal(&random, T * W), *v = normal(&random, T * W),
+          *g = normal(&random, T);
     float *o = malloc(sizeof *o * T * W);
     for (int64_t t = 0; t < T; t++)
-        g[t] = t % 5000 == 4999 ? -30.0f : -1e-4f * fabsf(g[t]); /* from 0.9999 to a gate that forgets everything */
+        g[t] = t % 5000 == 4999 ? -30.0f
+                                : -1e-4f * fabsf(g[t]); /* from 0.9999 to a gate that forgets everything */
     for (int variant = 0; variant < 2; variant++) {
-        AttuneKernel *kernel = make_kernel(&lengths[variant], "chunked", ATTUNE_HAVE_LLVM ? "cpu" : "interp", W, W);
+        AttuneKernel *kernel =
+            make_kernel(&lengths[variant], "chunked", ATTUNE_HAVE_LLVM ? "cpu" : "interp", W, W);
         int64_t shape[] = {1, 1, T, W}, g_shape[] = {1, 1, T};
         AttuneNamedTensor input = {"g", {g, ATTUNE_F32, 3, g_shape, NULL, {0}}};
-        AttuneLaunch launch = {.q = {q, ATTUNE_F32, 4, shape, NULL, {0}}, .k = {k, ATTUNE_F32, 4, shape, NULL, {0}},
-                               .v = {v, ATTUNE_F32, 4, shape, NULL, {0}}, .o = {o, ATTUNE_F32, 4, shape, NULL, {0}},
-                               .inputs = &input, .input_count = 1};
+        AttuneLaunch launch = {.q = {q, ATTUNE_F32, 4, shape, NULL, {0}},
+                               .k = {k, ATTUNE_F32, 4, shape, NULL, {0}},
+                               .v = {v, ATTUNE_F32, 4, shape, NULL, {0}},
+                               .o = {o, ATTUNE_F32, 4, shape, NULL, {0}},
+                               .inputs = &input,
+                               .input_count = 1};
         AttuneError *error = NULL;
         expect_ok(attune_kernel_launch(kernel, &launch, &error), error);
         double S[W][W] = {{0}}, early = 0, early_size = 0, late = 0, late_size = 0;
@@ -342,7 +411,8 @@ static void test_length(void)
         }
         double first = sqrt(early / early_size), last = sqrt(late / late_size);
         if (!(last <= 2e-6 && first <= 2e-6))
-            fprintf(stderr, "\n%s: relative rms %g at the start, %g at the end\n", lengths[variant].name, first, last);
+            fprintf(stderr, "\n%s: relative rms %g at the start, %g at the end\n", lengths[variant].name,
+                    first, last);
         CU_ASSERT(first <= 2e-6);
         CU_ASSERT(last <= 2e-6);
         attune_kernel_destroy(kernel);
