@@ -468,6 +468,9 @@ static void write_reduce(Hooks *h, const Inst *inst, int count, const char *pref
         cuda_line(g, "%sv%u[y] = %s(%s);\n", prefix, inst->id, quad[kind], both);
     close_loop(h);
     close_loop(h);
+    /* With three warpgroups another one's work fills the gap, and waiting costs more than it gains. */
+    if (h->place == IN_TILE && !h->f->deferred[inst->id] && h->f->rows < 192)
+        cuda_line(g, "known_by_now(%sv%u[0] + %sv%u[1], shared);\n", prefix, inst->id, prefix, inst->id);
 }
 
 static void write_set(Hooks *h, const Inst *set)
@@ -551,7 +554,7 @@ static void write_score(Hooks *h)
     h->place = IN_TILE;
     cuda_line(g, "template <bool MASKED>\n");
     open_function(h, arena_printf(g->arena,
-                                  "void score(const Launch &P, const Root &root, const int (&tile)[3], int row, int column, const float *table, float (&S)[%d], "
+                                  "void score(const Launch &P, const Root &root, const int (&tile)[3], int row, int column, const float *table, u32 shared, float (&S)[%d], "
                                   "Rows &rows, Carry &carry)",
                                   f->keys / 2));
     const char *last = NULL;
