@@ -52,6 +52,15 @@ Inst *scan_similarity(State *state, Scope *scope, Inst *a, Inst *b, Inst *sums_a
                         value_of(state->lower, scope, times(state, product, exp_of(state, gap))));
 }
 
+/* The value over both axes, also where it turned out the same along one: a mask that nothing passes, say. */
+static Inst *over(Scope *scope, Inst *value, int a, int b)
+{
+    if (inst_has_axis(value, a) && (b < 0 || inst_has_axis(value, b)))
+        return value;
+    int axes[] = {a, b};
+    return build_var(&scope->at, ELEM_TYPE_F32, axes, b < 0 ? 1 : 2, value);
+}
+
 /* The rows of the queries that stand in the chunk. */
 static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *query_local)
 {
@@ -90,7 +99,7 @@ static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *que
     const Expr *query_seen = state_query_seen(state, scope);
     const Expr *seen =
         expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_AND, before, query_seen), chunk->key_seen);
-    Inst *weights = value_of(lower, scope, where(state, seen, weight));
+    Inst *weights = over(scope, value_of(lower, scope, where(state, seen, weight)), lower->q.axis, j);
 
     /* From the state before. */
     scope->at.label = "state";
@@ -127,7 +136,7 @@ static void chunk_rows(State *state, Chunk *chunk, Scope *scope, const Expr *que
         sum = build_map(&scope->at, total, parts, scale ? 3 : 2);
     }
     if (state->count) {
-        Inst *visible = value_of(lower, scope, where(state, seen, expr_float(pool, 1)));
+        Inst *visible = over(scope, value_of(lower, scope, where(state, seen, expr_float(pool, 1))), lower->q.axis, j);
         const Expr *own = named(state, scope, build_reduce(&scope->at, REDUCE_SUM, j, visible)),
                    *total = named(state, scope, state->count);
         if (factor->query_seen)
@@ -158,7 +167,7 @@ static void chunk_update(State *state, Chunk *chunk)
     bool exact = state->wants_sum || state->factor->key_seen;
     if (exact && !spec->decay.beta)
         key = where(state, chunk->key_seen, key);
-    Inst *weighted = value_of(lower, scope, key);
+    Inst *weighted = over(scope, value_of(lower, scope, key), j, state->d);
     if (chunk->decay) {
         Inst *total = value_of(lower, scope, exp_of(state, named(state, scope, chunk->decay->total)));
         Inst *s[] = {state->s, total}, *z[] = {state->z, total};
@@ -177,7 +186,7 @@ static void chunk_update(State *state, Chunk *chunk)
                   build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));
     }
     if (state->count) {
-        Inst *visible = value_of(lower, scope, where(state, chunk->key_seen, expr_float(pool, 1)));
+        Inst *visible = over(scope, value_of(lower, scope, where(state, chunk->key_seen, expr_float(pool, 1))), j, -1);
         Inst *parts[] = {state->count, build_reduce(&scope->at, REDUCE_SUM, j, visible)};
         build_set(&scope->at, state->count,
                   build_map(&scope->at, expr_op2(pool, EXPR_ADD, arg(state, 0), arg(state, 1)), parts, 2));

@@ -241,7 +241,7 @@ def our_kernel(api, row, args):
 
 
 def our_runner(kernel, row, tensors, o):
-    plan = kernel.plan(tensors.q, tensors.k, tensors.v, o, inputs=tensors.inputs, returns=tensors.returns, params=row.params, m_axis=row.axes)
+    plan = kernel.plan(tensors.q, tensors.k, tensors.v, o, inputs=tensors.inputs, returns={name: tensors.returns[name] for name in row.returns}, params=row.params, m_axis=row.axes)
     stream = torch.cuda.current_stream().cuda_stream if DEVICE == "cuda" else None
     return lambda: plan(stream)
 
