@@ -21,7 +21,7 @@ static int shared_bytes(const AttendForm *f, const Schedule *s)
 {
     int d_panels = (f->D + 63) / 64, e_panels = (f->E + 63) / 64;
     int q = d_panels * f->rows * 128, k = d_panels * f->keys * 128, v = e_panels * f->keys * 128;
-    return (s->early ? 2 : 1) * q + s->stages * (k + v) + 176 + 48 + 64 + 8 * s->listed + f->rows / 64 * 8 * table_floats(f);
+    return (s->early ? 2 : 1) * q + s->stages * (k + v) + 208 + 96 + 64 + 8 * s->listed + f->rows / 64 * 8 * table_floats(f);
 }
 
 /* Two stages of keys and values, and the next queries beside these when they fit. */

@@ -229,8 +229,10 @@ template <class K> struct Shape {
     static constexpr int AT_Q = 0, AT_K = Q_BUFFERS * Q_BYTES, AT_V = AT_K + K::STAGES * K_BYTES;
     static constexpr int AT_BARS = AT_V + K::STAGES * V_BYTES;
     static constexpr int Q_FULL = AT_BARS, Q_EMPTY = Q_FULL + 16, K_FULL = Q_EMPTY + 16, K_EMPTY = K_FULL + 32,
-                         V_FULL = K_EMPTY + 32, V_EMPTY = V_FULL + 32, WORK_FULL = V_EMPTY + 32, WORK_EMPTY = WORK_FULL + 8;
-    static constexpr int AT_WORK = WORK_EMPTY + 8, AT_TILES = AT_WORK + 48; /* tile[s]: place of the key tile in slot s */
+                         V_FULL = K_EMPTY + 32, V_EMPTY = V_FULL + 32, WORK_FULL = V_EMPTY + 32, WORK_EMPTY = WORK_FULL + 16,
+                         WANTED = WORK_EMPTY + 16;
+    /* Two query tiles: the one at hand and the one to come. tile[s]: place of the key tile in slot s. */
+    static constexpr int AT_WORK = WANTED + 16, AT_TILES = AT_WORK + 2 * 48;
     static constexpr int AT_LISTS = AT_TILES + 4 * 16; /* of 16-bit ordinals: [2 query tiles][partial, full][LISTED] */
     static constexpr int AT_TABLES = AT_LISTS + 8 * K::LISTED;
     static constexpr int BYTES = AT_TABLES + K::WGS * 2 * 4 * K::TABLES;
@@ -286,22 +288,22 @@ DEV int class_of(const typename K::Launch &P, const typename K::Root &root, cons
 }
 
 /* Warp 0: claims, classes, publishes. The claim comes late, when the warp that loads keys has almost finished the tile
- * before: blocks that are ahead take more. */
+ * before and wants another one: blocks that are ahead take more. */
 template <class K> DEV void schedule(const typename K::Launch &P, unsigned char *smem, u32 base)
 {
     typedef Shape<K> X;
     const int lane = threadIdx.x & 31, total = K::total(P);
     unsigned int *counter = K::counter(P);
     int claim = blockIdx.x;
-    bool begun = false;
-    for (u32 phase = 1;; phase ^= 1) {
-        barrier_wait(base + X::WORK_EMPTY, phase);
-        if (begun) {
+    for (u32 n = 0;; n++) {
+        const u32 slot = n & 1;
+        if (n > 0) {
+            barrier_wait(base + X::WANTED, (n - 1) & 1);
             if (lane == 0)
                 claim = (int)gridDim.x + (int)atomicAdd(counter, 1u);
             claim = __shfl_sync(0xffffffffu, claim, 0);
         }
-        begun = true;
+        barrier_wait(base + X::WORK_EMPTY + 8 * slot, (n >> 1 & 1) ^ 1);
         Work w;
         w.valid = claim < total;
         if (w.valid) {
@@ -311,7 +313,7 @@ template <class K> DEV void schedule(const typename K::Launch &P, unsigned char 
             KeyTiles tiles;
             K::range(P, root, tiles);
             const int count = tiles.count();
-            u16 *list = (u16 *)(smem + X::AT_LISTS) + (phase ? 0 : 2 * K::LISTED);
+            u16 *list = (u16 *)(smem + X::AT_LISTS) + slot * 2 * K::LISTED;
             w.partial = w.full = 0;
 #pragma unroll 1
             for (int at = 0; at < count; at += 32) {
@@ -333,8 +335,8 @@ template <class K> DEV void schedule(const typename K::Launch &P, unsigned char 
         }
         __syncwarp();
         if (lane == 0) {
-            work_write(smem + X::AT_WORK, w);
-            barrier_arrive(base + X::WORK_FULL);
+            work_write(smem + X::AT_WORK + 48 * slot, w);
+            barrier_arrive(base + X::WORK_FULL + 8 * slot);
         }
         __syncwarp();
         if (!w.valid)
@@ -354,11 +356,11 @@ template <class K> struct Visit {
     int count, kind, at;
     u32 found;
 
-    DEV_MEMBER void begin(const typename K::Launch &P, const typename K::Root &root, const unsigned char *smem, u32 phase)
+    DEV_MEMBER void begin(const typename K::Launch &P, const typename K::Root &root, const unsigned char *smem, u32 slot)
     {
         K::range(P, root, tiles);
         count = tiles.count();
-        list = (const u16 *)(smem + Shape<K>::AT_LISTS) + (phase ? 2 * K::LISTED : 0);
+        list = (const u16 *)(smem + Shape<K>::AT_LISTS) + slot * 2 * K::LISTED;
         kind = CLASS_PARTIAL;
         at = -32;
         found = 0;
@@ -403,16 +405,16 @@ template <class K> DEV void load_keys(const typename K::Launch &P, unsigned char
     const u64 once = policy_once(), kept = policy_kept();
     int slot = 0, slot_q = 0;
     u32 free = 1, free_q = 1;
-    for (u32 phase = 0;; phase ^= 1) {
-        barrier_wait(base + X::WORK_FULL, phase);
+    for (u32 work = 0;; work++) {
+        barrier_wait(base + X::WORK_FULL + 8 * (work & 1), work >> 1 & 1);
         Work w;
-        work_read(smem + X::AT_WORK, w);
+        work_read(smem + X::AT_WORK + 48 * (work & 1), w);
         if (!w.valid)
             break;
         typename K::Root root;
         K::root(P, w, 0, root);
         Visit<K> visit;
-        visit.begin(P, root, smem, phase);
+        visit.begin(P, root, smem, work & 1);
         const int all = w.partial + w.full;
 #pragma unroll 1
         for (int n = 0; n < all; n++) {
@@ -432,7 +434,7 @@ template <class K> DEV void load_keys(const typename K::Launch &P, unsigned char
                     K::load_q(P, w, root, base + X::AT_Q + slot_q * X::Q_BYTES, bar_q, once);
                 }
                 if (n == (all < K::AHEAD ? 0 : all - K::AHEAD))
-                    barrier_arrive(base + X::WORK_EMPTY);
+                    barrier_arrive(base + X::WANTED);
             }
             if (++slot == K::STAGES)
                 slot = 0, free ^= 1;
@@ -451,19 +453,16 @@ template <class K> DEV void load_values(const typename K::Launch &P, unsigned ch
     const u64 kept = policy_kept();
     int slot = 0;
     u32 free = 1;
-    for (u32 phase = 0;; phase ^= 1) {
-        barrier_wait(base + X::WORK_FULL, phase);
+    for (u32 work = 0;; work++) {
+        barrier_wait(base + X::WORK_FULL + 8 * (work & 1), work >> 1 & 1);
         Work w;
-        work_read(smem + X::AT_WORK, w);
+        work_read(smem + X::AT_WORK + 48 * (work & 1), w);
         if (!w.valid)
             break;
-        __syncwarp();
-        if (lane == 0)
-            barrier_arrive(base + X::WORK_EMPTY);
         typename K::Root root;
         K::root(P, w, 0, root);
         Visit<K> visit;
-        visit.begin(P, root, smem, phase);
+        visit.begin(P, root, smem, work & 1);
         const int all = w.partial + w.full;
 #pragma unroll 1
         for (int n = 0; n < all; n++) {
@@ -479,6 +478,8 @@ template <class K> DEV void load_values(const typename K::Launch &P, unsigned ch
                 slot = 0, free ^= 1;
             __syncwarp();
         }
+        if (lane == 0)
+            barrier_arrive(base + X::WORK_EMPTY + 8 * (work & 1));
     }
 }
 
@@ -493,19 +494,19 @@ template <class K> struct Consumer {
     bool lead;
     u64 q, k, v;
     int slot_k, slot_v, slot_q;
-    u32 phase_k, phase_v, phase_q, phase_work;
-    int valid_keys; /* rows of the tile at hand that are of its sequence */
+    u32 phase_k, phase_v, phase_q, works;
     float *tables;  /* of this warpgroup: two buffers in turn */
     int turn_of_tables;
 
     DEV_MEMBER void fetch(Work &w)
     {
-        barrier_wait(base + X::WORK_FULL, phase_work);
-        work_read(smem + X::AT_WORK, w);
+        const u32 slot = works & 1;
+        barrier_wait(base + X::WORK_FULL + 8 * slot, works >> 1 & 1);
+        work_read(smem + X::AT_WORK + 48 * slot, w);
         __syncwarp();
         if (lead)
-            barrier_arrive(base + X::WORK_EMPTY);
-        phase_work ^= 1;
+            barrier_arrive(base + X::WORK_EMPTY + 8 * slot);
+        works++;
     }
     DEV_MEMBER void turn() const
     {
@@ -569,16 +570,19 @@ template <class K> struct Consumer {
         K::sum(O, W, v + (u64)(slot_v * (X::V_BYTES >> 4)));
     }
     /* A packed tensor goes on behind the sequence's end: weights are 0 there, and 0 times what stands there may be NaN.
-     * Before the products of a step are issued, so that none is in flight. */
-    DEV_MEMBER void clean_v() const
+     * Before the tile's weighted sum is issued, and while no other is in flight. */
+    DEV_MEMBER void clean_v(const Root &root, const int (&tile)[3]) const
     {
-        if (K::RANK > 1 || valid_keys >= K::BLOCK_N)
+        const int valid_keys = K::RANK > 1 ? K::BLOCK_N : K::valid_keys(P, root, tile);
+        if (valid_keys >= K::BLOCK_N)
             return;
         wait_v();
-        unsigned char *panels = smem + X::AT_V + slot_v * X::V_BYTES;
-        const int first = valid_keys < 0 ? 0 : valid_keys, chunks = (K::BLOCK_N - first) * 8;
-        for (int at = threadIdx.x & 127; at < X::E_PANELS * chunks; at += 128)
-            *(uint4 *)(panels + at / chunks * X::KV_PANEL + first * 128 + at % chunks * 16) = make_uint4(0, 0, 0, 0);
+        unsigned char *panels = smem + X::AT_V + slot_v * X::V_BYTES + (threadIdx.x & 7) * 16;
+#pragma unroll 1
+        for (int row = max(valid_keys, 0) + ((threadIdx.x & 127) >> 3); row < K::BLOCK_N; row += 16)
+#pragma unroll
+            for (int p = 0; p < X::E_PANELS; p++)
+                *(uint4 *)(panels + p * X::KV_PANEL + row * 128) = make_uint4(0, 0, 0, 0);
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
         named_sync(8 + wg, 128);
     }
@@ -588,28 +592,37 @@ template <class K> struct Consumer {
         for (int x = 0; x < X::SCORES / 2; x++)
             W[x] = K::pack(S[2 * x], S[2 * x + 1]);
     }
-    /* The scores of a query tile's first key tile, whose sum has not begun. WAIT: products that may still run. */
-    template <int WAIT>
-    DEV_MEMBER void first(float (&S)[X::SCORES], const Work &w, typename K::Rows &rows, typename K::Carry &carry, Root &root)
+    /* The weights of a query tile's first key tile, whose scores are on their way. BEHIND: so is the last weighted sum of
+     * the query tile before, if there was one. */
+    template <bool BEHIND>
+    DEV_MEMBER void first(float (&S)[X::SCORES], float (&O)[X::SUMS], u32 (&W)[X::SCORES / 2], const Work &w,
+                          typename K::Rows &rows, typename K::Carry &carry, Root &root, bool before)
     {
         int tile[3] = {0, 0, 0};
         K::root(P, w, row, root);
         read_tile<true>(tile);
         prepare<true>(root, tile);
-        wgmma_wait<WAIT>();
+        wgmma_wait<BEHIND ? 1 : 0>();
         settle(S);
         free_k();
-        valid_keys = K::valid_keys(P, root, tile);
         K::start(root, rows);
         K::template score<true>(P, root, tile, row, column, tables + turn_of_tables * K::TABLES, base + X::AT_WORK, S,
                                     rows, carry);
+        if (BEHIND) {
+            wgmma_wait<0>();
+            settle(O);
+            settle(W);
+            if (before)
+                free_v();
+        }
+        weights(W, S);
+        clean_v(root, tile);
     }
     template <bool MASKED>
     DEV_MEMBER void step(float (&S)[X::SCORES], float (&O)[X::SUMS], u32 (&W)[X::SCORES / 2], typename K::Rows &rows,
                          typename K::Carry &carry, const Root &root)
     {
         int tile[3] = {0, 0, 0};
-        clean_v();
         wait_k();
         turn();
         wgmma_fence();
@@ -625,7 +638,6 @@ template <class K> struct Consumer {
         wgmma_wait<1>();
         settle(S);
         free_k();
-        valid_keys = MASKED ? K::valid_keys(P, root, tile) : K::BLOCK_N;
         K::template score<MASKED>(P, root, tile, row, column, tables + turn_of_tables * K::TABLES, base + X::AT_WORK, S,
                                     rows, carry);
         wgmma_wait<0>();
@@ -634,10 +646,11 @@ template <class K> struct Consumer {
         free_v();
         weights(W, S);
         K::rescale(O, carry);
+        if (MASKED)
+            clean_v(root, tile);
     }
     DEV_MEMBER void last(float (&O)[X::SUMS], const u32 (&W)[X::SCORES / 2])
     {
-        clean_v();
         wait_v();
         wgmma_fence();
         sum(O, W);
@@ -677,8 +690,7 @@ template <class K> struct Consumer {
             wgmma_fence();
             scores(S);
             wgmma_commit();
-            first<0>(S, w, rows, carry, root);
-            weights(W, S);
+            first<false>(S, O, W, w, rows, carry, root, false);
             steps(w, S, O, W, rows, carry, root);
             last(O, W);
             K::finish(P, w, root, rows, O, row);
@@ -703,12 +715,9 @@ template <class K> struct Consumer {
             W[x] = 0;
         K::root(P, w, row, root);
         K::start(root, rows);
-        valid_keys = K::BLOCK_N;
         while (true) {
             const typename K::Rows rows_before = rows;
             const Root root_before = root;
-            if (before.valid)
-                clean_v();
             wait_q();
             wait_k();
             turn();
@@ -721,13 +730,7 @@ template <class K> struct Consumer {
             sum(O, W);
             wgmma_commit();
             pass();
-            first<1>(S, w, rows, carry, root);
-            wgmma_wait<0>();
-            settle(O);
-            settle(W);
-            if (before.valid)
-                free_v();
-            weights(W, S);
+            first<true>(S, O, W, w, rows, carry, root, before.valid);
             if (before.valid) {
                 typename K::Rows done = rows_before;
                 K::finish(P, before, root_before, done, O, row);
@@ -772,8 +775,11 @@ template <class K> DEV void attend(const typename K::Launch &P, unsigned char *s
             barrier_init(base + X::V_FULL + 8 * s, 1);
             barrier_init(base + X::V_EMPTY + 8 * s, 4 * K::WGS);
         }
-        barrier_init(base + X::WORK_FULL, 1);
-        barrier_init(base + X::WORK_EMPTY, 4 * K::WGS + 2);
+        for (int s = 0; s < 2; s++) {
+            barrier_init(base + X::WORK_FULL + 8 * s, 1);
+            barrier_init(base + X::WORK_EMPTY + 8 * s, 4 * K::WGS + 1);
+        }
+        barrier_init(base + X::WANTED, 1);
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
@@ -803,7 +809,7 @@ template <class K> DEV void attend(const typename K::Launch &P, unsigned char *s
                             matrix(base + X::AT_Q + 64 * 128 * me, 16),
                             matrix(base + X::AT_K, 16),
                             matrix(base + X::AT_V, X::KV_PANEL),
-                            0, 0, 0, 0, 0, 0, 0, 0,
+                            0, 0, 0, 0, 0, 0, 0,
                             (float *)(smem + X::AT_TABLES) + me * 2 * K::TABLES,
                             0};
     consumer.run();

@@ -4,10 +4,12 @@
 
 #include "cuda_gen.h"
 
-/* A part of the scores that depends on a pair's distance alone: of a map, this Expr of it; NULL: a load's value. */
+/* A part of the scores that depends on a pair's distance alone, or on its key: of a map, this Expr of it; NULL: a load's
+ * value. */
 typedef struct AttendTable {
     const Inst *inst;
     const Expr *expr;
+    bool by_key;
     bool masked;             /* only read by the element test */
 } AttendTable;
 enum { ATTEND_MAX_TABLES = 8 };

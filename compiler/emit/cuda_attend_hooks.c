@@ -67,9 +67,14 @@ static const char *subscript(const Hooks *h, const Inst *v)
 static const char *table_entry(const Hooks *h, int k)
 {
     const AttendTable *table = &h->f->tables[k];
+    int first = k * (64 + h->f->keys);
+    if (table->by_key) {
+        bool whole = table->inst->type.elem != ELEM_TYPE_F32;
+        return arena_printf(h->g->arena, "%s(table[%d + %s])", whole ? "__float_as_int" : "", first, h->column);
+    }
     bool test = table->expr && table->expr->type == TYPE_BOOL;
     return arena_printf(h->g->arena, "%stable[%d + (row & 63) + 8 * y - c]%s", test ? "(" : "",
-                        k * (64 + h->f->keys) + h->f->keys - 1, test ? " != 0.0f)" : "");
+                        first + h->f->keys - 1, test ? " != 0.0f)" : "");
 }
 
 static const char *computed(Hooks *h, const Inst *v)
@@ -448,20 +453,20 @@ static void write_load(Hooks *h, int which)
 static void write_reduce(Hooks *h, const Inst *inst, int count, const char *prefix)
 {
     CudaGen *g = h->g;
-    static const char *const start[] = {"0.0f", "-__int_as_float(0x7f800000)", "__int_as_float(0x7f800000)"};
+    static const char *const combine[] = {"__fadd_rn", "fmaxf", "fminf"};
     static const char *const quad[] = {"quad_sum", "quad_max", "quad_min"};
     int kind = inst->reduce == REDUCE_SUM ? 0 : inst->reduce == REDUCE_MAX ? 1 : 2;
     if (!*prefix)
         cuda_line(g, "float v%u[2];\n", inst->id);
     cuda_line(g, "{\n");
     g->indent += 4;
-    cuda_line(g, "float part[4] = {%s, %s, %s, %s};\n", start[kind], start[kind], start[kind], start[kind]);
+    cuda_line(g, "float part[4];\n");
     open_registers(h, count);
     const char *value = operand(h, inst->args[0]);
-    cuda_line(g, "part[x & 3] = %s;\n", arena_printf(g->arena, kind == 0 ? "%s + %s" : kind == 1 ? "fmaxf(%s, %s)" : "fminf(%s, %s)", "part[x & 3]", value));
+    cuda_line(g, "part[x & 3] = x < 4 ? %s : %s(part[x & 3], %s);\n", value, combine[kind], value);
     close_loop(h);
     open_rows(h);
-    const char *both = arena_printf(g->arena, kind == 0 ? "%s + %s" : kind == 1 ? "fmaxf(%s, %s)" : "fminf(%s, %s)", "part[2 * y]", "part[2 * y + 1]");
+    const char *both = arena_printf(g->arena, "%s(part[2 * y], part[2 * y + 1])", combine[kind]);
     if (h->f->deferred[inst->id])
         cuda_line(g, "%sv%u[y] = %s; /* of this thread: the quad's are added at the end */\n", prefix, inst->id, both);
     else
@@ -513,14 +518,28 @@ static void write_tile_inst(Hooks *h, const Inst *inst, const char **last)
         hold(h, inst, prefix, !*prefix);
 }
 
-/* Tables over the distances of a warpgroup's rows to the tile's keys (cuda_attend_table.c). */
+/* Entry t of a table. */
+static void write_table(Hooks *h, int k)
+{
+    CudaGen *g = h->g;
+    const AttendTable *table = &h->f->tables[k];
+    h->column = table->by_key ? "t" : "c";
+    const char *text = table->expr ? cuda_scalar(g, table->inst, table->expr, operands(h)) : cuda_load(g, table->inst, operands(h));
+    bool bits = table->by_key && table->inst->type.elem != ELEM_TYPE_F32;
+    cuda_line(g, "if (%s%s)\n", table->masked ? "MASKED" : "true", table->by_key ? arena_printf(g->arena, " && t < %d", h->f->keys) : "");
+    cuda_line(g, "    table[%d + t] = %s(%s);\n", k * (64 + h->f->keys), bits ? "__int_as_float" : "", text);
+}
+
+/* Tables over the distances of a warpgroup's rows to the tile's keys and over these (cuda_attend_table.c). */
 static void write_prepare(Hooks *h)
 {
     CudaGen *g = h->g;
     const AttendForm *f = h->f;
-    bool always = false;
-    for (int k = 0; k < f->table_count; k++)
+    bool always = false, pairs = false;
+    for (int k = 0; k < f->table_count; k++) {
         always |= !f->tables[k].masked;
+        pairs |= !f->tables[k].by_key;
+    }
     cuda_line(g, "template <bool MASKED>\n");
     h->place = IN_TABLE;
     open_function(h, "bool prepare(const Launch &P, const Root &root, const int (&tile)[3], int row, float *table)");
@@ -528,19 +547,12 @@ static void write_prepare(Hooks *h)
         cuda_line(g, "if (%s)\n        return false;\n", always ? "false" : "!MASKED");
         write_tile_scalars(h);
         cuda_line(g, "#pragma unroll\n");
-        cuda_line(g, "for (int t = threadIdx.x & 127; t < %d; t += 128) {\n", 64 + f->keys - 1);
+        cuda_line(g, "for (int t = threadIdx.x & 127; t < %d; t += 128) {\n", pairs ? 64 + f->keys - 1 : f->keys);
         g->indent += 4;
         cuda_line(g, "const int distance = t - %d, r = row + max(distance, 0), c = max(-distance, 0);\n", f->keys - 1);
         h->column = "c";
-        for (int k = 0; k < f->table_count; k++) {
-            const AttendTable *table = &f->tables[k];
-            cuda_line(g, "if (%s) {\n", table->masked ? "MASKED" : "true");
-            g->indent += 4;
-            const char *text = table->expr ? cuda_scalar(g, table->inst, table->expr, operands(h)) : cuda_load(g, table->inst, operands(h));
-            cuda_line(g, "table[%d + t] = %s;\n", k * (64 + f->keys), text);
-            g->indent -= 4;
-            cuda_line(g, "}\n");
-        }
+        for (int k = 0; k < f->table_count; k++)
+            write_table(h, k);
         close_loop(h);
     }
     cuda_line(g, "return %s;\n", always ? "true" : "MASKED");

@@ -4,8 +4,12 @@
  *
  * Entry t stands for the distance t - (n - 1) between the row in the warpgroup and the column in the tile, and is computed at
  * the first pair of that distance: row max(d, 0), column max(-d, 0). Rows and keys that exist come before those that do not, so
- * what guards a read there holds wherever any pair of the distance is looked at. */
+ * what guards a read there holds wherever any pair of the distance is looked at.
+ *
+ * What is read for a key (a document's number, say) is tabulated too: a thread would read a quarter of all. */
 #include "cuda_attend.h"
+
+#include <string.h>
 
 enum { WORTH_A_READ = 8, MAX_DEPTH = 64 };
 
@@ -155,14 +159,14 @@ static int cost_of(const Finder *f, const Inst *inst, const Expr *e, int depth)
     return cost;
 }
 
-static void add_table(Finder *f, const Inst *inst, const Expr *e)
+static void add_table(Finder *f, const Inst *inst, const Expr *e, bool by_key)
 {
     AttendForm *form = f->form;
     for (int k = 0; k < form->table_count; k++)
         if (form->tables[k].inst == inst && form->tables[k].expr == e)
             return;
     if (form->table_count < ATTEND_MAX_TABLES)
-        form->tables[form->table_count++] = (AttendTable){inst, e, f->masked};
+        form->tables[form->table_count++] = (AttendTable){inst, e, by_key, f->masked};
 }
 
 /* The largest parts that depend on the distance. */
@@ -175,21 +179,55 @@ static void find_in_expr(Finder *f, const Inst *inst, const Expr *e, int depth)
         for (int k = 0; k < inst->arg_count; k++)
             pairs |= inst->args[k]->type.axis_count > 0;
         if (pairs)
-            add_table(f, inst, e);
+            add_table(f, inst, e, false);
         return;
     }
     for (int k = 0; k < e->arity; k++)
         find_in_expr(f, inst, e->args[k], depth + 1);
 }
 
+/* Whether full tiles need v; ints, bools and values of the key are computed where they are used. */
+static bool in_full_tiles(const AttendForm *form, const Inst *v, int depth)
+{
+    if (depth > MAX_DEPTH)
+        return true;
+    const Block *tile = form->bodies[form->body_count - 1];
+    for (const Inst *inst = tile->first; inst; inst = inst->next) {
+        bool uses = inst->guard == v;
+        for (int k = 0; k < inst->arg_count; k++)
+            uses |= inst->args[k] == v;
+        if (!uses)
+            continue;
+        bool late = inst->has_value && inst->op != TILE_VAR && inst->op != TILE_REDUCE &&
+                    (inst->type.axis_count < 2 ? is_over(inst, form->n) : elem_class(inst->type.elem) != TYPE_FLOAT);
+        if (!late || in_full_tiles(form, inst, depth + 1))
+            return true;
+    }
+    return false;
+}
+
+static void find_by_key(Finder *f, const Inst *inst)
+{
+    const char *type = inst->op == TILE_LOAD && is_over(inst, f->form->n) ? cuda_type(f->g, inst) : "";
+    if (strcmp(type, "int") && strcmp(type, "float"))
+        return;
+    bool masked = f->masked;
+    f->masked = masked || !in_full_tiles(f->form, inst, 0);
+    add_table(f, inst, NULL, true);
+    f->masked = masked;
+}
+
 static void find_in_inst(Finder *f, const Inst *inst)
 {
     const AttendForm *form = f->form;
+    find_by_key(f, inst);
+    if (form->rank != 1)
+        return;
     bool plane = inst->has_value && inst_has_axis(inst, form->m) && inst_has_axis(inst, form->n);
     if (!plane)
         return;
     if (inst->op == TILE_LOAD && elem_class(inst->type.elem) == TYPE_FLOAT && is_by_distance(f, inst, 0))
-        add_table(f, inst, NULL);
+        add_table(f, inst, NULL, false);
     /* Maps of floats and the tests that a mask selects by; other ints and bools are parts of these. */
     if (inst->op == TILE_MAP && inst->type.elem != ELEM_TYPE_I64)
         find_in_expr(f, inst, inst->expr, 0);
@@ -223,8 +261,6 @@ void attend_find_tables(CudaGen *g, AttendForm *form)
 {
     Finder finder = {g, form, false};
     form->table_count = 0;
-    if (form->rank != 1)
-        return;
     const Block *tile = form->bodies[form->body_count - 1];
     for (const Inst *inst = tile->first; inst; inst = inst->next) {
         find_in_inst(&finder, inst);
@@ -238,7 +274,7 @@ void attend_find_tables(CudaGen *g, AttendForm *form)
     int kept = 0;
     for (int k = 0; k < form->table_count; k++) {
         const Inst *inst = form->tables[k].inst;
-        bool used = form->tables[k].masked || inst->type.elem != ELEM_TYPE_BOOL || !guards_only(form, tile, inst);
+        bool used = form->tables[k].masked || form->tables[k].by_key || inst->type.elem != ELEM_TYPE_BOOL || !guards_only(form, tile, inst);
         if (used)
             form->tables[kept++] = form->tables[k];
     }
