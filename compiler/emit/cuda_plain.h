@@ -62,6 +62,7 @@ typedef struct PlainPlan {
     Step *steps;
     int bytes;           /* of shared memory */
     int64_t spill_bytes; /* of global memory, a block: what shared memory has no room for */
+    int spill_tensor;    /* the workspace where it lies; -1: none */
     int64_t long_axis;   /* products over more take their operands in slices */
     int slices;          /* blocks a work item: see CudaGen.slice_axis */
 } PlainPlan;
@@ -72,6 +73,8 @@ bool plain_plan(CudaGen *g, PlainPlan *plan);
 /* cuda_plain_memory.c: lifetimes and places of the tiles. With `spill` what shared memory has no room for
  * goes to global memory. False: it does not fit. */
 bool plain_place(PlainPlan *plan, bool spill);
+/* How the phase is launched. */
+void plain_launch(const PlainPlan *plan, KernelPhase *out);
 /* A product of two matrices, elementwise operands apart: on tensor cores or in floats. */
 bool plain_is_matrix(const Inst *contract);
 /* Tensor cores multiply it: operands of one 16-bit type with two axes each. */
@@ -82,5 +85,19 @@ void plain_reads(const PlainPlan *plan, const Inst *inst, void (*see)(void *user
 int64_t plain_count(const CudaGen *g, const TileType *axes); /* elements */
 int64_t plain_extent(const CudaGen *g, int axis);
 bool plain_same_axes(const TileType *a, const TileType *b);
+/* Neighbouring lanes that share a row in the loop of a group. */
+int plain_lanes(const CudaGen *g, const TileType *axes);
+/* A group that is a copy of rows of a tensor that lie together: they go 16 bytes at a time. */
+bool plain_is_copy(const PlainPlan *plan, const Step *step);
+
+/* cuda_plain_order.c: what was touched since the last barrier. */
+typedef struct Pending Pending;
+Pending *plain_pending(CudaGen *g, const Pending *like); /* NULL: nothing */
+bool plain_any_pending(const Pending *pending);
+void plain_none_pending(Pending *pending); /* a barrier was put */
+/* Adds what the step touches. True: a barrier must stand before it, and nothing older is pending. */
+bool plain_order(const PlainPlan *plan, Pending *pending, const Step *step);
+/* Adds what is pending at the end of another way to the same place. True: a barrier must stand there. */
+bool plain_join(Pending *pending, const Pending *other);
 
 #endif

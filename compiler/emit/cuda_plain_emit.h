@@ -4,15 +4,13 @@
 
 #include "cuda_plain.h"
 
-typedef struct Pending Pending;
-
 typedef struct Emitter {
     CudaGen *g;
     PlainPlan plan;
     const char **name;       /* by instruction id: where its value at hand is, in the scope at hand */
     uint32_t *named;         /* stack of those that have a name, so that a scope can forget them */
     int named_count;
-    Pending *pending;        /* accesses since the last barrier: cuda_plain.c */
+    Pending *pending;        /* accesses since the last barrier */
 } Emitter;
 
 #define PRINT(...) arena_printf(e->g->arena, __VA_ARGS__)
@@ -37,8 +35,6 @@ void plain_name_row(Emitter *e, const TileType *axes, const char *r);
 
 /* cuda_plain_group.c */
 void plain_group(Emitter *e, const Step *step);
-/* Rows of a tensor that lie together go 16 bytes at a time. */
-bool plain_is_copy(Emitter *e, const Step *step);
 void plain_copy(Emitter *e, const Step *step);
 /* The padding of operands of tensor cores along the axis that is summed. */
 void plain_zero_padding(Emitter *e, const Step *step);

@@ -5,16 +5,6 @@
  * the same axes. */
 #include "cuda_plain_emit.h"
 
-static int lanes_for(const Emitter *e, const TileType *axes)
-{
-    if (axes->axis_count == 1)
-        return PLAIN_THREADS;
-    int lanes = 1;
-    while (lanes < 32 && lanes < plain_extent(e->g, axes->axis[axes->axis_count - 1]))
-        lanes *= 2;
-    return lanes;
-}
-
 typedef struct Rows {
     Emitter *e;
     int last;
@@ -121,7 +111,7 @@ void plain_group(Emitter *e, const Step *step)
     }
     int last = axes->axis[axes->axis_count - 1], columns = (int)plain_extent(e->g, last),
         mark = e->named_count;
-    int rows = (int)(plain_count(e->g, axes) / columns), lanes = lanes_for(e, axes),
+    int rows = (int)(plain_count(e->g, axes) / columns), lanes = plain_lanes(e->g, axes),
         at_once = PLAIN_THREADS / lanes;
     bool reduces = false, whole = rows % at_once == 0;
     for (int k = 0; k < step->member_count; k++)
@@ -175,28 +165,6 @@ void plain_group(Emitter *e, const Step *step)
 }
 
 /* Copies ------------------------------------------------------------------------------------------------- */
-
-/* Rows of a tensor that lie together, 16 bytes at a time: the last index runs along the tile's last axis, and
- * nothing else depends on it. */
-bool plain_is_copy(Emitter *e, const Step *step)
-{
-    const Inst *load = step->members[0];
-    const PlainValue *v = &e->plan.values[load->id];
-    if (step->member_count != 1 || load->op != TILE_LOAD || !v->buffered || step->axes.axis_count < 2)
-        return false;
-    const Tensor *tensor = &e->g->program->tensors[load->tensor];
-    int size = elem_type_size(tensor->elem), last = step->axes.axis[step->axes.axis_count - 1];
-    if (elem_class(tensor->elem) != TYPE_FLOAT || load->type.elem != tensor->elem ||
-        plain_extent(e->g, last) * size % 16 || v->pitch * size % 16)
-        return false;
-    const Inst *column = load->args[load->arg_count - 1];
-    if (column->op != TILE_INDEX || column->axis != last || (load->guard && inst_has_axis(load->guard, last)))
-        return false;
-    for (int k = 0; k + 1 < load->arg_count; k++)
-        if (inst_has_axis(load->args[k], last))
-            return false;
-    return true;
-}
 
 void plain_copy(Emitter *e, const Step *step)
 {

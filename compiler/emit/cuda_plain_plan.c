@@ -36,6 +36,37 @@ bool plain_is_product(const Inst *contract)
     return plain_is_matrix(contract) && a == b && (a == ELEM_TYPE_BF16 || a == ELEM_TYPE_F16);
 }
 
+int plain_lanes(const CudaGen *g, const TileType *axes)
+{
+    if (axes->axis_count == 1)
+        return PLAIN_THREADS;
+    int lanes = 1;
+    while (lanes < 32 && lanes < plain_extent(g, axes->axis[axes->axis_count - 1]))
+        lanes *= 2;
+    return lanes;
+}
+
+/* The last index runs along the tile's last axis, and nothing else depends on it. */
+bool plain_is_copy(const PlainPlan *plan, const Step *step)
+{
+    const Inst *load = step->members[0];
+    if (step->kind != STEP_GROUP || step->member_count != 1 || load->op != TILE_LOAD ||
+        !plan->values[load->id].buffered || step->axes.axis_count < 2)
+        return false;
+    const Tensor *tensor = &plan->g->program->tensors[load->tensor];
+    int size = elem_type_size(tensor->elem), last = step->axes.axis[step->axes.axis_count - 1];
+    if (elem_class(tensor->elem) != TYPE_FLOAT || load->type.elem != tensor->elem ||
+        plain_extent(plan->g, last) * size % 16 || plan->values[load->id].pitch * size % 16)
+        return false;
+    const Inst *column = load->args[load->arg_count - 1];
+    if (column->op != TILE_INDEX || column->axis != last || (load->guard && inst_has_axis(load->guard, last)))
+        return false;
+    for (int k = 0; k + 1 < load->arg_count; k++)
+        if (inst_has_axis(load->args[k], last))
+            return false;
+    return true;
+}
+
 /* What is computed where it is read ---------------------------------------------------------------------- */
 
 /* Nothing that it depends on is ever written again. */
@@ -450,6 +481,24 @@ static bool plan_with(CudaGen *g, PlainPlan *plan, Effort effort)
     return plain_place(plan, effort.spill);
 }
 
+/* The workspace for tiles that shared memory has no room for: so many bytes a block. -1: too many tensors. */
+static int spill_tensor(CudaGen *g, const PlainPlan *plan)
+{
+    Program *program = g->program;
+    Tensor tensor = {.name = arena_printf(g->arena, "%s_tiles", g->phase->name),
+                     .role = ROLE_WORKSPACE,
+                     .elem = ELEM_TYPE_F32};
+    for (int t = 0; t < program->tensor_count; t++)
+        tensor.index += program->tensors[t].role == ROLE_WORKSPACE;
+    for (int k = 0; k < g->phase->grid_count && k < SPEC_MAX_DIMS - 1; k++)
+        tensor.extent[tensor.dim_count++] = g->phase->grid[k].extent;
+    if (g->phase->grid_count > SPEC_MAX_DIMS - 1)
+        return -1;
+    tensor.extent[tensor.dim_count++] =
+        (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = plan->slices * (plan->spill_bytes / 4)};
+    return program_tensor(program, tensor);
+}
+
 bool plain_plan(CudaGen *g, PlainPlan *plan)
 {
     static const Effort efforts[] = {{1024, 32, false},
@@ -458,12 +507,26 @@ bool plain_plan(CudaGen *g, PlainPlan *plan)
                                      {PLAIN_SLICE, 8, false},
                                      {PLAIN_SLICE, 32, true}};
     for (size_t k = 0; k < (g->easily ? 1 : sizeof efforts / sizeof *efforts); k++)
-        if (plan_with(g, plan, efforts[k]))
-            return true;
+        if (plan_with(g, plan, efforts[k])) {
+            plan->spill_tensor = plan->spill_bytes ? spill_tensor(g, plan) : -1;
+            if (!plan->spill_bytes || plan->spill_tensor >= 0)
+                return true;
+            diag_error(g->diag, SPAN_NONE, PLAIN_TOO_LARGE, "phase %s has no room for its tiles",
+                       g->phase->name);
+            return false;
+        }
     diag_fix(g->diag,
              diag_error(g->diag, SPAN_NONE, PLAIN_TOO_LARGE,
                         "the tiles of phase %s do not fit the shared memory of a block: %d of %d bytes",
                         g->phase->name, plan->bytes, g->target->shared_bytes),
              "choose smaller ones, as in `schedule cuda { block_m = 32; block_n = 32 }`");
     return false;
+}
+
+void plain_launch(const PlainPlan *plan, KernelPhase *out)
+{
+    out->threads = PLAIN_THREADS;
+    out->shared_bytes = plan->bytes;
+    out->persistent = false;
+    out->map_count = 0;
 }
