@@ -48,6 +48,7 @@ static void pass_lower(Compilation *c)
     const Target *target = c->options->target;
     LowerOptions options = {.lowering = factor_asked(c->spec, target->name), .states = target_likes_states(target),
                             .cost = linear_cost(c), .segments = setting(c, "segment", 0) > 0,
+                            .launch_segments = false,
                             .stored_queries = target->kind == TARGET_CUDA && c->options->elem != ELEM_TYPE_F32};
     c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E, options);
 }
@@ -160,6 +161,21 @@ static bool run_all_passes(Compilation *c)
     return true;
 }
 
+#if ATTUNE_HAVE_CUDA
+/* Inside a door of its own: what fails here fails again where it is heard. */
+static bool try_passes(Compilation *c)
+{
+    jmp_buf door, *outer = arena_arm(c->arena, &door);
+    if (setjmp(door)) {
+        arena_arm(c->arena, outer);
+        return false;
+    }
+    bool done = run_all_passes(c);
+    arena_arm(c->arena, outer);
+    return done;
+}
+#endif
+
 /* Which tiles a CUDA kernel has follows from its code: attention on its fast path keeps them in registers, anything else in
  * shared memory. Tried without a word; what is wrong with a spec is said afterwards. */
 static void choose_tiles(Compilation *c)
@@ -168,8 +184,9 @@ static void choose_tiles(Compilation *c)
     Diag *diag = c->diag;
     c->diag = diag_create(c->arena);
     c->quiet = true;
-    while (run_all_passes(c) && !c->last_attempt && !cuda_tiles_suit(c->options->target, c->arena, c->program, c->attempt == 0,
-                                                   c->attempt > 0 && c->attempt <= TARGET_EASY_ATTEMPTS))
+    while (try_passes(c) && !c->last_attempt &&
+           !cuda_tiles_suit(c->options->target, c->arena, c->program, c->attempt == 0,
+                            c->attempt > 0 && c->attempt <= TARGET_EASY_ATTEMPTS))
         c->attempt++;
     c->diag = diag;
     c->quiet = false;

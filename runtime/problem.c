@@ -23,6 +23,16 @@ static int64_t *size_of(Problem *p, VarId id)
     return &p->slots[slot_of_size(id)];
 }
 
+/* Into how many segments a linear form that runs them at once cuts sequences: as many as keep a large GPU busy, each long
+ * enough to repay the state before it. */
+static int64_t segments_of(int64_t batches, int64_t heads, int64_t keys)
+{
+    enum { BUSY = 132, LEAST = 256 };
+    int64_t rows = batches * heads, most = keys / LEAST;
+    int64_t count = rows > 0 && batches < BUSY && heads < BUSY ? BUSY / rows : 1;
+    return count > most ? (most > 1 ? most : 1) : count > 1 ? count : 1;
+}
+
 static AttuneStatus fail(const Check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static AttuneStatus fail(const Check *c, const char *format, ...)
 {
@@ -736,6 +746,7 @@ AttuneStatus problem_check(const ProblemRules *rules, const AttuneLaunch *launch
     *size_of(p, VAR_SIZE_N) = k[2];
     *size_of(p, VAR_SIZE_D) = rules->D;
     *size_of(p, VAR_SIZE_E) = rules->E;
+    *size_of(p, VAR_SEGMENTS) = segments_of(*size_of(p, VAR_SIZE_B), q[1], k[2]);
     if (c->ragged) {
         TRY(check_lengths(c, "cu_seqlens_q", launch->cu_seqlens_q, q[2], "q", size_of(p, VAR_SIZE_M)));
         TRY(check_lengths(c, "cu_seqlens_k", launch->cu_seqlens_k, k[2], "k", size_of(p, VAR_SIZE_N)));

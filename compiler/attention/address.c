@@ -218,12 +218,21 @@ void address_open_chunks(Lower *lower, Phase *phase, const char *knob, int64_t c
         lower->program->knobs[lower->chunk].value = chunk;
 }
 
+Extent address_segments(const Lower *lower, bool queries)
+{
+    Extent extent = {.size = queries ? VAR_SIZE_M : VAR_SIZE_N, .div = 1, .mul = 1};
+    extent.div_knob = lower->segment;
+    if (lower->segment < 0)
+        extent.size = VAR_SEGMENTS;
+    return extent;
+}
+
 Inst *address_open_segments(Lower *lower, Phase *phase, bool queries)
 {
     lower->q = lower->k = (TileSide){0};
     phase->grid_count = open_heads(phase, VAR_H) + 1;
     phase->grid[phase->grid_count - 1].name = "segment";
-    phase->grid[phase->grid_count - 1].extent = (Extent){.size = queries ? VAR_SIZE_M : VAR_SIZE_N, .div_knob = lower->segment, .div = 1, .mul = 1};
+    phase->grid[phase->grid_count - 1].extent = address_segments(lower, queries);
     Builder b = open_sequence(lower, phase, VAR_H);
     Inst *segment = build_grid_index(&b, phase->grid_count - 1);
     bind_root(lower, phase->body, VAR_H);

@@ -276,16 +276,16 @@ static const Expr *short_sequence(Lower *lower, int64_t crossover)
     return expr_op2(pool, EXPR_AND, alone, expr_op2(pool, EXPR_LT, least, expr_int(pool, crossover)));
 }
 
-static void ordered_lower(Lower *lower, const LoweringChoice *choice, bool segments)
+static void ordered_lower(Lower *lower, const LoweringChoice *choice, const LowerOptions *options)
 {
-    bool recurrent = choice->lowering == LOWERING_RECURRENT;
-    if (segments && lower->spec->decay.beta) {
+    bool recurrent = choice->lowering == LOWERING_RECURRENT, delta = lower->spec->decay.beta != NULL;
+    if (options->segments && delta) {
         diag_error(lower->diag, lower->spec->decay.span, "lowering",
                    "the delta rule cannot be cut into segments: what one does to the state is no factor");
         arena_fail(lower->arena);
     }
-    if (segments && !recurrent)
-        segment_lower(lower, &choice->factor);
+    if ((options->segments || (options->launch_segments && !delta)) && !recurrent)
+        segment_lower(lower, &choice->factor, !options->segments);
     else
         scan_lower(lower, &choice->factor, recurrent);
 }
@@ -332,7 +332,7 @@ Program *forward_lower(Arena *arena, Diag *diag, const Spec *spec, ElemType elem
     if (choice.lowering == LOWERING_QUADRATIC)
         return lower.program;
     if (choice.factor.ordered)
-        ordered_lower(&lower, &choice, options.segments);
+        ordered_lower(&lower, &choice, &options);
     else
         whole_lower(&lower, &choice.factor);
     return lower.program;

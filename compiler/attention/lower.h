@@ -52,7 +52,7 @@ typedef struct Lower {
     int tensor_decay, tensor_decay_q; /* prefix sums of log decays at the keys and at the queries, or -1 */
     struct MaskTable *tables;        /* block minima and maxima */
     int table_count;
-    int chunk, segment;              /* knobs of the linear lowerings */
+    int chunk, segment;              /* knobs of the linear lowerings; segment -1: the launch says how many */
     const Expr *when;                /* over sizes: whether a sequence takes the form at hand; NULL: it does */
     const Expr *row_first, *row_end; /* rows of the queries of a segment; NULL: all */
     const Expr *key_offset;          /* position of key row 0 and of tokens' index 0; NULL: 0 */
@@ -86,6 +86,7 @@ void address_open(Lower *lower, Phase *phase, bool queries, int heads);
 /* Opens a phase over (b, head) alone, for work that is serial along the sequence. */
 void address_open_rows(Lower *lower, Phase *phase, int heads);
 /* Opens a phase over (b, head, segments of the queries or of the keys); gives the segment's ordinal. */
+Extent address_segments(const Lower *lower, bool queries); /* how many there are */
 Inst *address_open_segments(Lower *lower, Phase *phase, bool queries);
 /* Tile axes and boxes of both sides; part of address_open. */
 void address_declare(Lower *lower);
@@ -130,7 +131,8 @@ typedef struct LowerOptions {
     Lowering lowering;
     bool states;                     /* states are fast on the target */
     LinearCost cost;                 /* known: short sequences take the quadratic form at launch, unless asked otherwise */
-    bool segments;                   /* of ordered linear forms: sequences are cut into segments that run at once */
+    bool segments;                   /* ordered linear forms: sequences are cut into segments that run at once, */
+    bool launch_segments;            /* as many as the launch says, not of a length that is a knob */
     bool stored_queries;             /* products read queries from memory: q' is materialised like k' */
 } LowerOptions;
 /* The Program for one storage type and pair of widths, or NULL with diagnostics. */

@@ -24,7 +24,7 @@ static int workspace(Lower *lower, const char *name, int64_t d, int64_t e)
     Tensor made = {.name = name, .elem = ELEM_TYPE_F32, .dim_count = 3};
     made.extent[0] = (Extent){.size = VAR_SIZE_B, .div_knob = -1, .div = 1, .mul = 1};
     made.extent[1] = (Extent){.size = VAR_SIZE_H, .div_knob = -1, .div = 1, .mul = 1};
-    made.extent[2] = (Extent){.size = VAR_SIZE_N, .div_knob = lower->segment, .div = 1, .mul = 1};
+    made.extent[2] = address_segments(lower, false);
     if (d > 0)
         made.extent[made.dim_count++] = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = d};
     if (e > 0)
@@ -52,6 +52,28 @@ static void store_parts(State *state, Scope *scope, Inst *segment, const int *te
                         part_indices(state, scope, segment, part, indices), part_of(state, part), NULL);
 }
 
+static const Expr *quotient_up(ExprPool *pool, const Expr *a, const Expr *b)
+{
+    const Expr *more = expr_op2(pool, EXPR_SUB, b, expr_int(pool, 1));
+    return expr_op2(pool, EXPR_DIV, expr_op2(pool, EXPR_ADD, a, more), b);
+}
+
+/* Tokens of a segment. Where the launch says how many there are: whole chunks, of the longest sequence. */
+static const Expr *segment_length(Lower *lower)
+{
+    ExprPool *pool = lower->pool;
+    if (lower->segment >= 0)
+        return expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT);
+    const Expr *chunk = expr_var(pool, VAR_KNOB(lower->chunk), TYPE_INT), *one = expr_int(pool, 1);
+    const Expr *tokens = expr_op2(pool, EXPR_MAX, expr_var(pool, VAR_SIZE_M, TYPE_INT),
+                                  expr_var(pool, VAR_SIZE_N, TYPE_INT));
+    const Expr *chunks = quotient_up(pool, tokens, chunk);
+    chunks = quotient_up(pool, chunks, expr_var(pool, VAR_SEGMENTS, TYPE_INT));
+    const Expr *length = expr_op2(pool, EXPR_MUL, expr_op2(pool, EXPR_MAX, chunks, one), chunk);
+    /* Over the launch's sizes, not the sequence's. */
+    return value_name(lower, lower->root, build_map(&lower->root->at, length, NULL, 0), TYPE_INT);
+}
+
 static const Expr *key_begin(const Lower *lower)
 {
     return lower->key_offset ? lower->key_offset : expr_int(lower->pool, 0);
@@ -68,14 +90,19 @@ static void states_phase(Lower *lower, Segments *segments)
     if (spec->decay.kind != DECAY_NONE)
         state.log = build_var(&root->at, ELEM_TYPE_F32, &state.d, decay_by_channel(spec),
                               value_of(lower, root, expr_float(pool, 0)));
-    const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT), *keys = key_begin(lower);
+    const Expr *length = segment_length(lower), *keys = key_begin(lower);
     const Expr *begin = expr_op2(
         pool, EXPR_ADD, keys, expr_op2(pool, EXPR_MUL, value_name(lower, root, segment, TYPE_INT), length));
     const Expr *last = expr_op2(pool, EXPR_ADD, keys, expr_var(pool, VAR_SIZE_N, TYPE_INT));
     begin = value_name(lower, root, value_of(lower, root, begin), TYPE_INT);
     last = value_name(lower, root, value_of(lower, root, last), TYPE_INT);
-    scan_chunks(&state, root, begin, expr_op2(pool, EXPR_MIN, last, expr_op2(pool, EXPR_ADD, begin, length)),
-                last, false);
+    /* What the last segment adds is only asked for with the state behind it. */
+    const Expr *end = expr_op2(pool, EXPR_ADD, begin, length);
+    const Expr *idle = expr_op2(pool, EXPR_AND, expr_op2(pool, EXPR_LE, last, end),
+                                expr_op2(pool, EXPR_LT, expr_var(pool, VAR_STATE, TYPE_INT), expr_int(pool, 2)));
+    end = expr_op3(pool, EXPR_SELECT, idle, begin, expr_op2(pool, EXPR_MIN, last, end));
+    end = value_name(lower, root, value_of(lower, root, end), TYPE_INT);
+    scan_chunks(&state, root, begin, end, last, false);
     int64_t width = segments->factor->width->value.i;
     static const char *const names[2][3] = {{"segment_s", "segment_z", "segment_n"},
                                             {"before_s", "before_z", "before_n"}};
@@ -102,7 +129,7 @@ static void prefix_phase(Lower *lower, const Segments *segments)
     Scope *root = lower->root;
     State state = state_create(lower, segments->factor);
     state_begin(&state, root);
-    const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT),
+    const Expr *length = segment_length(lower),
                *n = expr_var(pool, VAR_SIZE_N, TYPE_INT);
     const Expr *count =
         expr_op2(pool, EXPR_DIV,
@@ -145,7 +172,7 @@ static void rows_phase(Lower *lower, const Segments *segments)
     Scope *root = lower->root;
     State state = state_create(lower, segments->factor);
     state_begin(&state, root);
-    const Expr *length = expr_var(pool, VAR_KNOB(lower->segment), TYPE_INT), *one = expr_int(pool, 1),
+    const Expr *length = segment_length(lower), *one = expr_int(pool, 1),
                *zero = expr_int(pool, 0);
     const Expr *keys = key_begin(lower), *n = expr_var(pool, VAR_SIZE_N, TYPE_INT),
                *offset = expr_var(pool, VAR_OFFSET, TYPE_INT);
@@ -183,10 +210,10 @@ static void rows_phase(Lower *lower, const Segments *segments)
     lower->row_first = lower->row_end = NULL;
 }
 
-void segment_lower(Lower *lower, const Factor *factor)
+void segment_lower(Lower *lower, const Factor *factor, bool by_launch)
 {
     Segments segments = {.factor = factor};
-    lower->segment = program_knob(lower->program, "segment");
+    lower->segment = by_launch ? -1 : program_knob(lower->program, "segment");
     states_phase(lower, &segments);
     prefix_phase(lower, &segments);
     rows_phase(lower, &segments);

@@ -85,7 +85,8 @@ void scan_lower(Lower *lower, const Factor *factor,
  * the decay. With queries the rows that stand there are made and stored. */
 void scan_chunks(State *state, Scope *root, const Expr *begin, const Expr *end, const Expr *last,
                  bool queries);
-void segment_lower(Lower *lower, const Factor *factor); /* segment.c: ordered, segments at once */
+/* segment.c: ordered, segments at once, as many as the launch says or of a length that is a knob */
+void segment_lower(Lower *lower, const Factor *factor, bool by_launch);
 void whole_lower(Lower *lower, const Factor *factor);   /* whole.c: without an order */
 
 #endif

@@ -11,8 +11,8 @@
 #include "cuda_gen.h"
 #include "nvrtc.h"
 
-/* cuda_prelude.cuh, cuda_plain.cuh and cuda_attend.cuh, turned into C by the build. */
-extern const char cuda_prelude_text[], cuda_plain_text[], cuda_attend_text[];
+/* The files *.cuh beside this one, turned into C by the build. */
+extern const char cuda_prelude_text[], cuda_plain_text[], cuda_hopper_text[], cuda_attend_text[];
 
 void cuda_line(CudaGen *g, const char *format, ...)
 {
@@ -31,10 +31,29 @@ static void name_entry(const Program *program, const Phase *phase, char *entry, 
     snprintf(entry, size, "%.47s_%.47s", program->name, phase->name); /* as kernel_describe */
 }
 
+static bool is_fast(CudaPath path)
+{
+    return path == CUDA_ATTEND;
+}
+
+/* The first path that takes g->phase. */
+static bool emit_phase(CudaGen *g, unsigned how, CudaText *out, int p)
+{
+    KernelPhase *phase = &out->phases[p];
+    int errors = g->diag->errors;
+    out->slices[p] = 1;
+    out->path[p] = CUDA_PLAIN;
+    if (!(how & CUDA_PLAIN_ONLY) && !strcmp(g->target->arch, "sm_90a"))
+        out->path[p] = cuda_attend(g, phase) ? CUDA_ATTEND : CUDA_PLAIN;
+    if (g->diag->errors > errors)
+        return false;
+    return out->path[p] != CUDA_PLAIN || cuda_plain(g, phase, &out->slices[p]);
+}
+
 bool cuda_program(const Target *target, Arena *arena, Diag *diag, Program *program, unsigned how,
                   CudaText *out)
 {
-    bool attends = false, plain = false;
+    bool used[CUDA_ATTEND + 1] = {false};
     *out = (CudaText){.text = NULL};
     CudaGen *g = ARENA_NEW(arena, CudaGen);
     *g = (CudaGen){.arena = arena,
@@ -48,22 +67,19 @@ bool cuda_program(const Target *target, Arena *arena, Diag *diag, Program *progr
         g->phase = &program->phases[p];
         name_entry(program, g->phase, out->phases[p].entry, sizeof out->phases[p].entry);
         cuda_line(g, "/* phase %s */\n", g->phase->name);
-        int errors = diag->errors;
-        out->attends[p] =
-            !(how & CUDA_PLAIN_ONLY) && !strcmp(target->arch, "sm_90a") && cuda_attend(g, &out->phases[p]);
-        out->slices[p] = 1;
-        if (!out->attends[p] && (diag->errors > errors || !cuda_plain(g, &out->phases[p], &out->slices[p])))
+        if (!emit_phase(g, how, out, p))
             return false;
-        attends |= out->attends[p];
-        plain |= !out->attends[p];
+        used[out->path[p]] = true;
     }
     Text text = {.arena = arena};
     text_add(&text, "/* %s: CUDA C++ for %s */\n", program->name, target->arch);
     text_add(&text, "#pragma nv_diag_suppress 177, 550\n"); /* unused functions and variables */
     text_add_bytes(&text, cuda_prelude_text, strlen(cuda_prelude_text));
-    if (plain)
+    if (used[CUDA_PLAIN])
         text_add_bytes(&text, cuda_plain_text, strlen(cuda_plain_text));
-    if (attends)
+    if (used[CUDA_ATTEND])
+        text_add_bytes(&text, cuda_hopper_text, strlen(cuda_hopper_text));
+    if (used[CUDA_ATTEND])
         text_add_bytes(&text, cuda_attend_text, strlen(cuda_attend_text));
     text_add_bytes(&text, g->text.data, g->text.length);
     out->text = text.data;
@@ -82,7 +98,7 @@ bool cuda_tiles_suit(const Target *target, Arena *arena, Program *program, bool 
     if (!cuda_program(target, arena, diag_create(arena), program, easily ? CUDA_EASILY : 0, text))
         return false;
     for (int p = 0; p < program->phase_count; p++)
-        if (text->attends[p])
+        if (is_fast(text->path[p]))
             return true;
     return !fast;
 }
@@ -93,7 +109,7 @@ static void warn_slow(Diag *diag, const Program *program, const CudaText *emissi
         diag_warn(diag, SPAN_NONE, "slow-code",
                   "%s: the tensor cores wait after every product (wgmma is serialised)", program->name);
     for (int p = 0; p < program->phase_count; p++)
-        for (int e = 0; emission->attends[p] && e < report->entry_count; e++) {
+        for (int e = 0; is_fast(emission->path[p]) && e < report->entry_count; e++) {
             const NvrtcEntry *entry = &report->entries[e];
             if (!strcmp(entry->name, emission->phases[p].entry) &&
                 entry->spill_stores + entry->spill_loads > 0)

@@ -12,37 +12,14 @@ static const char *elem_name(const AttendForm *form)
     return form->q->type.elem == ELEM_TYPE_BF16 ? "bf16" : "f16";
 }
 
-/* One instruction m64 nN k16. first: the accumulator is written only. */
-static void wrapper(CudaGen *g, const char *name, const char *elem, int n, bool registers, bool first)
-{
-    int count = n / 2;
-    cuda_line(g, "DEV void %s(float (&C)[%d], %s, u64 b)\n", name, count, registers ? "const u32 *a" : "u64 a");
-    cuda_line(g, "{\n");
-    Text *t = &g->text;
-    text_add(t, "    asm volatile(\"{\\n.reg .pred p;\\nsetp.ne.b32 p, %d, 0;\\n\"\n", !first);
-    text_add(t, "                 \"wgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s {", n, elem, elem);
-    for (int x = 0; x < count; x++)
-        text_add(t, "%s%%%d", x ? ", " : "", x);
-    if (registers)
-        text_add(t, "}, {%%%d, %%%d, %%%d, %%%d}, %%%d, p, 1, 1, 1;\\n}\"\n", count, count + 1, count + 2, count + 3, count + 4);
-    else
-        text_add(t, "}, %%%d, %%%d, p, 1, 1, 0, 0;\\n}\"\n", count, count + 1);
-    text_add(t, "                 : ");
-    for (int x = 0; x < count; x++)
-        text_add(t, "%s\"%sf\"(C[%d])%s", x ? ", " : "", first ? "=" : "+", x, x % 8 == 7 && x + 1 < count ? "\n                 " : "");
-    if (registers)
-        text_add(t, "\n                 : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"l\"(b));\n");
-    else
-        text_add(t, "\n                 : \"l\"(a), \"l\"(b));\n");
-    cuda_line(g, "}\n");
-}
-
 void attend_products_wrappers(CudaGen *g, const AttendForm *form)
 {
     const char *phase = g->phase->name;
-    wrapper(g, arena_printf(g->arena, "%s_scores_first", phase), elem_name(form), form->keys, false, true);
-    wrapper(g, arena_printf(g->arena, "%s_scores_more", phase), elem_name(form), form->keys, false, false);
-    wrapper(g, arena_printf(g->arena, "%s_sum_more", phase), elem_name(form), form->E, true, false);
+    const char *elem = elem_name(form);
+    cuda_wgmma(g, arena_printf(g->arena, "%s_scores_first", phase), elem, form->keys, (CudaWgmma){.first = true});
+    cuda_wgmma(g, arena_printf(g->arena, "%s_scores_more", phase), elem, form->keys, (CudaWgmma){.first = false});
+    cuda_wgmma(g, arena_printf(g->arena, "%s_sum_more", phase), elem, form->E,
+               (CudaWgmma){.registers = true, .by_rows = true});
 }
 
 void attend_products(CudaGen *g, const AttendForm *form)

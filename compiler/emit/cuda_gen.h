@@ -64,18 +64,27 @@ const char *cuda_float_literal(CudaGen *g, double value);
 void cuda_ranges(CudaGen *g);
 bool cuda_narrow(const CudaGen *g, const Inst *value); /* fits int */
 
+/* cuda_wgmma.c: a function `name` for one instruction m64 nN k16 on accumulators C: C += a b. */
+typedef struct CudaWgmma {
+    bool registers;          /* a comes from registers, not from shared memory */
+    bool by_rows;            /* b's rows are the sum's index; else its columns, which are contiguous */
+    bool first;              /* C is written only */
+} CudaWgmma;
+void cuda_wgmma(CudaGen *g, const char *name, const char *elem, int n, CudaWgmma form);
+
 /* A __global__ function `entry(const __grid_constant__ Launch_<phase> P)` for g->phase, appended to the text, with its
- * launch configuration and maps in `out` (whose entry is set). cuda_attend: false when the phase is not of its form, and
- * then nothing was appended. cuda_plain: false with a diagnostic. */
+ * launch configuration and maps in `out` (whose entry is set). cuda_attend: false when the phase is
+ * not of its form, and then nothing was appended. cuda_plain: false with a diagnostic. */
 bool cuda_attend(CudaGen *g, KernelPhase *out);
 bool cuda_plain(CudaGen *g, KernelPhase *out, int *slices);
 
 /* cuda.c: the whole text and how its phases are launched. */
-enum { CUDA_PLAIN_ONLY = 1 /* nothing goes to cuda_attend */, CUDA_EASILY = 2 /* see CudaGen.easily */ };
+enum { CUDA_PLAIN_ONLY = 1 /* everything goes to cuda_plain */, CUDA_EASILY = 2 /* see CudaGen.easily */ };
+typedef enum CudaPath { CUDA_PLAIN, CUDA_ATTEND } CudaPath;
 typedef struct CudaText {
     char *text;
     KernelPhase phases[PROGRAM_MAX_PHASES];
-    bool attends[PROGRAM_MAX_PHASES];
+    CudaPath path[PROGRAM_MAX_PHASES];
     int slices[PROGRAM_MAX_PHASES]; /* blocks a work item of the Program's grid, next to one another */
 } CudaText;
 bool cuda_program(const Target *target, Arena *arena, Diag *diag, Program *program, unsigned how,

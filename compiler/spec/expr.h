@@ -36,6 +36,7 @@ typedef enum VarId {
     VAR_SIZE_M0, VAR_SIZE_M1, VAR_SIZE_M2, /* extents of the query grid by axis; rank 1: M0 = M */
     VAR_SIZE_N0, VAR_SIZE_N1, VAR_SIZE_N2, /* extents of the key grid by axis */
     VAR_STATE,      /* of linear lowerings: 1 the launch continues from a state, 2 it hands one on, 3 both; else 0 */
+    VAR_SEGMENTS,   /* of linear lowerings: how many segments the launch cuts sequences into */
     VAR_OFFSET,     /* position of the first query row (rank 1): i = row + offset */
     VAR_FIRST_BOUND = 64 /* bound variables of EXPR_SUM and of tile ranges are >= this */
 } VarId;

@@ -60,7 +60,7 @@ static void print_var(Printer *p, int var)
         [VAR_B] = "b",           [VAR_H] = "h",      [VAR_G] = "g",      [VAR_C] = "c",
         [VAR_S] = "s",           [VAR_SIZE_B] = "B", [VAR_SIZE_H] = "H", [VAR_SIZE_G] = "G",
         [VAR_SIZE_M] = "M",      [VAR_SIZE_N] = "N", [VAR_SIZE_D] = "D", [VAR_SIZE_E] = "E",
-        [VAR_STATE] = "continues", [VAR_OFFSET] = "offset",
+        [VAR_STATE] = "continues", [VAR_SEGMENTS] = "segments", [VAR_OFFSET] = "offset",
     };
     if (var >= EXPR_FIRST_FRESH)
         text_add(p->out, "t%d", var - EXPR_FIRST_FRESH);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 const char *const tile_size_names[] = {"B",  "H",  "G",  "M",  "N",  "D",  "E",
-                                       "M0", "M1", "M2", "N0", "N1", "N2", "continues", "offset"};
+                                       "M0", "M1", "M2", "N0", "N1", "N2", "continues", "segments", "offset"};
 const char *const tile_role_names[] = {"q", "k", "v", "o", "return", "input", "workspace", "state"};
 const char *const tile_reduce_names[] = {"sum", "max", "min", "or", "and"};
 const char *const tile_seq_names[] = {"q_begin", "q_length", "k_begin", "k_length"};

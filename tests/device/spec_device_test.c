@@ -26,6 +26,7 @@ static void usage(void)
          "  --kernels DIR    kernels\n"
          "  --filter NAME    kernels whose path holds NAME (may be given several times)\n"
          "  --dtype T        only bf16, f16 or f32\n"
+         "  --set KEY=VALUE  a setting of every kernel, as lowering=recurrent (may be given several times)\n"
          "  --width D        only this width of q and k\n"
          "  --shape S        only this shape: B=1,H=2,G=1,M=130,N=257,offset=127 or M=9x7\n"
          "  --quick          only the first widths and types\n"
@@ -42,7 +43,8 @@ static void usage(void)
 
 typedef struct Options {
     const char *target, *kernels, *filters[16], *dtype;
-    int filter_count, random, repeat, jobs, part, parts;
+    AttuneSetting set[8];
+    int set_count, filter_count, random, repeat, jobs, part, parts;
     int64_t width;
     bool has_shape, quick, compile, list, all_must_fail;
     CaseShape shape;
@@ -282,7 +284,8 @@ static bool unit_open(UnitSpec *u, Worker *w, int unit)
     if (u->given)
         u->kernel = attune_kernel_create(w->context, u->given,
                                          &(AttuneKernelOptions){.target = options.target, .dtype = attune_dtype_parse(elem_type_name(form->elem)),
-                                                                .d = widths.D, .e = widths.E}, &error);
+                                                                .d = widths.D, .e = widths.E, .settings = options.set,
+                                                                .setting_count = options.set_count}, &error);
     board->compile_ms += (long)((now() - start) * 1e3);
     board->compiled += u->kernel != NULL;
     const char *json = attune_error_json(error);
@@ -463,12 +466,23 @@ static bool read_shape(const char *text)
     return options.has_shape = fine;
 }
 
+/* KEY=VALUE, which is taken apart where it stands. */
+static bool read_setting(char *text)
+{
+    char *value = strchr(text, '=');
+    if (!value || options.set_count == 8)
+        return false;
+    *value = 0;
+    options.set[options.set_count++] = (AttuneSetting){text, value + 1};
+    return true;
+}
+
 static bool read_options(int argc, char **argv)
 {
     static const struct option names[] = {
         {"target", 1, 0, 't'}, {"kernels", 1, 0, 'k'}, {"filter", 1, 0, 'f'}, {"dtype", 1, 0, 'd'}, {"width", 1, 0, 'w'}, {"shape", 1, 0, 's'},
         {"quick", 0, 0, 'q'}, {"random", 1, 0, 'r'}, {"seed", 1, 0, 'e'}, {"repeat", 1, 0, 'n'}, {"jobs", 1, 0, 'j'}, {"part", 1, 0, 'p'},
-        {"limit", 1, 0, 'l'}, {"compile", 0, 0, 'c'}, {"list", 0, 0, 'L'}, {"all-must-fail", 0, 0, 'a'}, {0, 0, 0, 0}};
+        {"limit", 1, 0, 'l'}, {"set", 1, 0, 'S'}, {"compile", 0, 0, 'c'}, {"list", 0, 0, 'L'}, {"all-must-fail", 0, 0, 'a'}, {0, 0, 0, 0}};
     bool fine = true;
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
         switch (c) {
@@ -487,6 +501,7 @@ static bool read_options(int argc, char **argv)
         case 'n': options.repeat = atoi(optarg); break;
         case 'j': options.jobs = atoi(optarg); break;
         case 'p': fine &= sscanf(optarg, "%d/%d", &options.part, &options.parts) == 2; break;
+        case 'S': fine &= read_setting(optarg); break;
         case 'l': options.limit = atof(optarg); break;
         case 'c': options.compile = true; break;
         case 'L': options.list = true; break;

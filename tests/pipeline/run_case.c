@@ -201,7 +201,7 @@ static void launch_prepare(CaseLaunch *launch, CaseData *data, const LaunchTenso
     const RefProblem *p = &data->problem;
     memset(launch, 0, sizeof *launch);
     int64_t sizes[SLOT_SIZE_COUNT] = {p->B, p->H, p->G, p->M, p->N, p->D, p->E, p->m_axis[0], p->m_axis[1], p->m_axis[2],
-                                      p->n_axis[0], p->n_axis[1], p->n_axis[2], 0, p->offset};
+                                      p->n_axis[0], p->n_axis[1], p->n_axis[2], 0, 3, p->offset};
     memcpy(launch->slots + SLOT_SIZES, sizes, sizeof sizes);
     launch->slots[SLOT_CU_Q] = (int64_t)(intptr_t)p->cu_q;
     launch->slots[SLOT_CU_K] = (int64_t)(intptr_t)p->cu_k;
