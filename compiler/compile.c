@@ -10,6 +10,9 @@
 #if ATTUNE_HAVE_CUDA
 #include "emit/cuda.h"
 #endif
+#if ATTUNE_HAVE_PTX
+#include "emit/llvm.h"
+#endif
 
 typedef struct Compilation {
     Arena *arena;
@@ -49,7 +52,7 @@ static void pass_lower(Compilation *c)
     LowerOptions options = {.lowering = factor_asked(c->spec, target->name), .states = target_likes_states(target),
                             .cost = linear_cost(c), .segments = setting(c, "segment", 0) > 0,
                             .launch_segments = false,
-                            .stored_queries = target->kind == TARGET_CUDA && c->options->elem != ELEM_TYPE_F32};
+                            .stored_queries = target_is_gpu(target) && c->options->elem != ELEM_TYPE_F32};
     c->program = forward_lower(c->arena, c->diag, c->spec, c->options->elem, c->options->D, c->options->E, options);
 }
 
@@ -66,7 +69,7 @@ static void pass_simplify(Compilation *c)
 /* For the GPU in storage types of 16 bits: its power of two takes a factor for nothing, f32 keeps every rounding. */
 static void pass_fold(Compilation *c)
 {
-    if (c->options->target->kind == TARGET_CUDA && c->options->elem != ELEM_TYPE_F32)
+    if (target_is_gpu(c->options->target) && c->options->elem != ELEM_TYPE_F32)
         schedule_fold(c->program, c->diag);
 }
 
@@ -135,14 +138,19 @@ static bool run_pass(Compilation *c, const Pass *pass)
 
 enum { LETTER_CODE = 'u' };
 
-/* The text that NVRTC will get; compiling it comes after, so that a text which fails can be read. */
+/* The text that NVRTC or the driver will get; compiling it comes after, so that a text which fails can be read. */
 static bool dump_code(Compilation *c)
 {
 #if ATTUNE_HAVE_CUDA
     const CompileOptions *o = c->options;
-    if (o->target->kind != TARGET_CUDA || !o->dump_out || !o->dump || !strchr(o->dump, LETTER_CODE))
+    if (!target_is_gpu(o->target) || !o->dump_out || !o->dump || !strchr(o->dump, LETTER_CODE))
         return true;
+#if ATTUNE_HAVE_PTX
+    const char *text = o->target->kind == TARGET_PTX ? llvm_ptx_text(o->target, c->arena, c->diag, c->program, false)
+                                                     : cuda_text(o->target, c->arena, c->diag, c->program);
+#else
     const char *text = cuda_text(o->target, c->arena, c->diag, c->program);
+#endif
     if (text)
         fputs(text, o->dump_out);
     return text != NULL;
@@ -198,7 +206,7 @@ static void choose_tiles(Compilation *c)
 /* Inside the door: allocations may unwind from here. */
 static bool run_passes(Compilation *c)
 {
-    if (c->options->target->kind == TARGET_CUDA)
+    if (target_is_gpu(c->options->target))
         choose_tiles(c);
     if (!run_all_passes(c))
         return false;
@@ -274,6 +282,6 @@ void compile_print_passes(FILE *out)
         fprintf(out, "  %c  %-9s %s -> %s: %s\n", passes[i].letter, passes[i].name, stage_name(passes[i].before), stage_name(passes[i].after), passes[i].settles);
     fprintf(out, "  *  after every pass\n");
 #if ATTUNE_HAVE_CUDA
-    fprintf(out, "  %c  text      CUDA: the C++ text that is compiled\n", LETTER_CODE);
+    fprintf(out, "  %c  text      CUDA: the C++ text that is compiled; PTX: the text for the driver\n", LETTER_CODE);
 #endif
 }

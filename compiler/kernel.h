@@ -36,7 +36,7 @@ enum {
 static inline int slot_of_size(VarId size) { return SLOT_SIZES + (int)size - VAR_SIZE_B; }
 static inline int slot_of_tensor(int tensor) { return SLOT_TENSORS + tensor * SLOTS_PER_TENSOR; }
 
-typedef enum KernelFormat { KERNEL_OBJECT /* relocatable ELF */, KERNEL_PROGRAM /* for the interpreter */, KERNEL_CUBIN, KERNEL_PTX } KernelFormat;
+typedef enum KernelFormat { KERNEL_OBJECT /* relocatable ELF */, KERNEL_PROGRAM /* for the interpreter */, KERNEL_CUBIN, KERNEL_PTX /* text, its zero byte counted */ } KernelFormat;
 
 enum { KERNEL_MAX_MAPS = 6 };
 
@@ -92,6 +92,11 @@ typedef struct Kernel {
     Program *program; Arena *program_arena; /* KERNEL_PROGRAM only: owned */
 } Kernel;
 
+/* Code that a device's driver takes. */
+static inline bool kernel_is_image(const Kernel *kernel)
+{
+    return kernel->format == KERNEL_CUBIN || kernel->format == KERNEL_PTX;
+}
 /* Value of an extent for a launch. */
 int64_t extent_value(const Extent *extent, const int64_t *slots);
 /* Fills what a SIZED Program says: name, rank, phases (entries NAME_PHASE), tensors, blocks. */

@@ -12,7 +12,7 @@
 #endif
 
 static const char known[] = "known targets: cpu, cpu:native, cpu:NAME (as x86-64-v3, x86-64-v4, znver4), "
-                            "cpu:aarch64, interp, cuda (cuda:sm_90a, cuda:sm_90), ptx";
+                            "cpu:aarch64, interp, cuda (cuda:sm_90a, cuda:sm_90), ptx (ptx:sm_80, ptx:sm_90 ...)";
 
 static bool parse_cpu(Diag *diag, const char *text, Target *target)
 {
@@ -54,6 +54,25 @@ static bool parse_cuda(Diag *diag, const char *text, Target *target)
     return true;
 }
 
+static bool parse_ptx(Diag *diag, const char *text, Target *target)
+{
+#if ATTUNE_HAVE_PTX
+    return llvm_ptx_target(diag, text[3] == ':' ? text + 4 : "", target);
+#else
+    (void)target;
+    diag_fix(diag,
+             diag_error(diag, SPAN_NONE, "unknown-target",
+                        "this build has no LLVM with NVPTX, which the target '%s' needs", text),
+             "use 'cuda'");
+    return false;
+#endif
+}
+
+bool target_is_gpu(const Target *target)
+{
+    return target->kind == TARGET_CUDA || target->kind == TARGET_PTX;
+}
+
 bool target_parse(Diag *diag, const char *text, Target *target)
 {
     *target = (Target){0};
@@ -73,13 +92,9 @@ bool target_parse(Diag *diag, const char *text, Target *target)
         return parse_cpu(diag, text, target);
     if (!strcmp(text, "cuda") || !strncmp(text, "cuda:", 5) || !strncmp(text, "sm_", 3))
         return parse_cuda(diag, text, target);
-    bool ptx = !strcmp(text, "ptx") || !strncmp(text, "ptx:", 4);
-    if (ptx)
-        diag_error(diag, SPAN_NONE, "unsupported-target",
-                   "the target '%s' is not there yet: this version emits for CPUs and CUDA", text);
-    else
-        diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "unknown target '%s'", text), "%s",
-                 known);
+    if (!strcmp(text, "ptx") || !strncmp(text, "ptx:", 4))
+        return parse_ptx(diag, text, target);
+    diag_fix(diag, diag_error(diag, SPAN_NONE, "unknown-target", "unknown target '%s'", text), "%s", known);
     return false;
 }
 
@@ -139,7 +154,11 @@ static Kernel *emit(const Target *target, Arena *arena, Diag *diag, Program *pro
         break;
 #endif
     case TARGET_PTX:
+#if ATTUNE_HAVE_PTX
+        return llvm_ptx_emit(target, arena, diag, program);
+#else
         break;
+#endif
     }
     diag_error(diag, SPAN_NONE, "unsupported-target", "this build cannot emit for the target '%s'",
                target->name);

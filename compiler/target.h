@@ -10,11 +10,11 @@ typedef enum TargetKind { TARGET_CPU, TARGET_INTERP, TARGET_CUDA, TARGET_PTX } T
 typedef struct Target {
     TargetKind kind;
     char name[64];          /* canonical spelling of what was asked for: "cpu", "interp", "cuda:sm_90a" */
-    char arch[16];          /* CUDA: "sm_90a" */
-    int shared_bytes;       /* CUDA: dynamic shared memory a block may have */
-    int sm_count;           /* CUDA: multiprocessors of the usual such device; launches ask the one at hand */
-    char cpu[64];           /* CPU: LLVM's cpu name ("znver4") */
-    char features[2048];    /* CPU: LLVM's feature string */
+    char arch[16];          /* CUDA: "sm_90a"; PTX: "sm_80" */
+    int shared_bytes;       /* GPUs: dynamic shared memory a block may have */
+    int sm_count;           /* GPUs: multiprocessors of the usual such device; launches ask the one at hand */
+    char cpu[64];           /* CPU, PTX: LLVM's cpu name ("znver4") */
+    char features[2048];    /* CPU, PTX: LLVM's feature string */
     char triple[128];
     int vector_bits;        /* CPU: 128, 256, 512 */
     bool bf16_dot;          /* AVX512_BF16: pairwise bf16 products into f32 */
@@ -23,9 +23,11 @@ typedef struct Target {
     int64_t l1_bytes, l2_bytes;
 } Target;
 
-/* "cpu" (this machine), "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:aarch64", "interp", "cuda" (for sm_90a), "cuda:sm_90a", "sm_90a", "ptx". False with a
+/* "cpu" (this machine), "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:aarch64", "interp", "cuda" (for sm_90a), "cuda:sm_90a", "sm_90a", "ptx" (any GPU from sm_80
+ * on), "ptx:sm_90". False with a
  * message that lists the known ones; also when this build lacks the back end. */
 bool target_parse(Diag *diag, const char *text, Target *target);
+bool target_is_gpu(const Target *target);
 /* Attempts at tile sizes: 0, then ever smaller ones that should fit easily, then the same series for what has to fit. */
 enum { TARGET_EASY_ATTEMPTS = 5 };
 int target_halvings(int attempt);

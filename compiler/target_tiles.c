@@ -49,8 +49,7 @@ static void halve(int attempt, int64_t *block_m, int64_t *block_n)
 bool target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int rank, int attempt,
                   int64_t block_m[SPEC_MAX_RANK], int64_t block_n[SPEC_MAX_RANK])
 {
-    bool cuda = target->kind == TARGET_CUDA;
-    if (cuda && attempt == 0 && elem != ELEM_TYPE_F32 && D <= 256 && E <= 256) {
+    if (target->kind == TARGET_CUDA && attempt == 0 && elem != ELEM_TYPE_F32 && D <= 256 && E <= 256) {
         cuda_tiles(D > E ? D : E, rank, block_m, block_n);
         return true;
     }
@@ -60,7 +59,7 @@ bool target_tiles(const Target *target, ElemType elem, int64_t D, int64_t E, int
     if (D + E > 1024)
         block_m[0] /= 2;
     halve(target_halvings(attempt), block_m, block_n);
-    return cuda && attempt < TARGET_EASY_ATTEMPTS + MOST_HALVINGS;
+    return target_is_gpu(target) && attempt < TARGET_EASY_ATTEMPTS + MOST_HALVINGS;
 }
 
 bool target_likes_states(const Target *target)

@@ -155,7 +155,7 @@ AttuneBuild *aot_make(const Build *build, Kernel *kernel, const char *symbol, At
 {
     unsigned char *description;
     size_t size;
-    if (kernel->format != KERNEL_OBJECT && kernel->format != KERNEL_CUBIN) {
+    if (kernel->format != KERNEL_OBJECT && !kernel_is_image(kernel)) {
         error_set(error, ATTUNE_ERROR_TARGET, "kernels for %s cannot be built ahead of time", kernel->target);
         return NULL;
     }

@@ -175,7 +175,7 @@ static bool at_launch(const SignatureParam *param)
 
 static bool on_device(const MemberNames *names)
 {
-    return names->aot->kernel->format == KERNEL_CUBIN;
+    return kernel_is_image(names->aot->kernel);
 }
 
 static void line(MemberNames *names, const char *format, ...) __attribute__((format(printf, 2, 3)));

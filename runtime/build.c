@@ -353,6 +353,7 @@ AttuneKernel *build_finish(Build *b, Kernel *kernel, AttuneError **error)
         status = load_object(made, kernel, error);
         break;
     case KERNEL_CUBIN:
+    case KERNEL_PTX:
         status = cuda_kernel_load(made, kernel->code, kernel->code_size, true, error);
         kernel->code = NULL;
         break;

@@ -28,6 +28,7 @@ typedef struct CudaModule {
 typedef struct CudaCode {
     const void *image;
     bool owned;
+    bool is_text; /* PTX, which the driver compiles */
     char arch[32];
     pthread_mutex_t mutex;                         /* guards loading */
     CudaModule *_Atomic modules[CONTEXT_DEVICES];
@@ -77,14 +78,16 @@ static void code_destroy(void *object)
     free(code);
 }
 
-/* "sm_90a" runs on 9.0 alone, "sm_90" on 9.x from 9.0. */
-static bool arch_fits(const char *arch, const Device *d)
+/* "sm_90a" runs on 9.0 alone, "sm_90" on 9.x from 9.0; PTX for "sm_90" on anything from 9.0 on. */
+static bool arch_fits(const CudaCode *code, const Device *d)
 {
     char *end;
-    long number = strncmp(arch, "sm_", 3) == 0 ? strtol(arch + 3, &end, 10) : 0;
+    long number = strncmp(code->arch, "sm_", 3) == 0 ? strtol(code->arch + 3, &end, 10) : 0;
     if (number < 10)
         return true; /* says nothing: the driver will */
     int major = (int)(number / 10), minor = (int)(number % 10);
+    if (code->is_text)
+        return d->major > major || (d->major == major && d->minor >= minor);
     return d->major == major && (*end == 'a' ? d->minor == minor : d->minor >= minor);
 }
 
@@ -115,7 +118,7 @@ static AttuneStatus load_phase(const AttuneKernel *kernel, CudaModule *m, int p,
 static AttuneStatus load_module(const AttuneKernel *kernel, const CudaCode *code, CudaModule *m, AttuneError **error)
 {
     const Device *d = m->device;
-    if (!arch_fits(code->arch, d))
+    if (!arch_fits(code, d))
         return error_set(error, ATTUNE_ERROR_TARGET, "the kernel was compiled for %s, but device %d (%s) is sm_%d%d", code->arch,
                          d->index, d->name, d->major, d->minor);
     AttuneStatus status = device_check(d, d->cuda->ModuleLoadData(&m->module, code->image), "loading the kernel", error);
@@ -478,7 +481,8 @@ AttuneStatus cuda_kernel_load(AttuneKernel *kernel, const void *image, size_t si
         return error_memory(error);
     }
     const char *target = kernel->description->shape.target, *colon = strchr(target, ':');
-    snprintf(code->arch, sizeof code->arch, "%.31s", colon ? colon + 1 : target);
+    code->is_text = strncmp(target, "ptx", 3) == 0;
+    snprintf(code->arch, sizeof code->arch, "%.31s", colon ? colon + 1 : code->is_text ? "sm_80" : target);
     code->image = image;
     code->owned = owned;
     pthread_mutex_init(&code->mutex, NULL);

@@ -4,7 +4,7 @@
 
 #include "runtime/launch.h"
 
-/* Makes `kernel` one that runs this cubin; devices load it when they first launch it. `owned`: the image was malloc'ed
+/* Makes `kernel` one that runs this cubin or PTX text (by the target's name; ends with a zero byte); devices load it when they first launch it. `owned`: the image was malloc'ed
  * and is freed with the kernel (or at once, on failure). */
 AttuneStatus cuda_kernel_load(AttuneKernel *kernel, const void *image, size_t size, bool owned, AttuneError **error);
 

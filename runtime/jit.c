@@ -4,7 +4,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "compiler/emit/nvrtc.h"
 #include "runtime/build.h"
+#include "runtime/cuda.h"
 #include "runtime/error.h"
 #include "runtime/machine.h"
 
@@ -198,6 +200,27 @@ static AttuneKernel *compile_and_keep(Jit *jit, Build *build, bool keep, AttuneE
     return made;
 }
 
+/* Where NVRTC is missing, LLVM makes PTX, for which the driver alone is enough. */
+static void do_without_nvrtc(Jit *jit, Target *target)
+{
+#if ATTUNE_HAVE_PTX
+    Target portable;
+    const char *why;
+    char absence[600];
+    if (target->kind != TARGET_CUDA || nvrtc_version() || !cuda_api(&why) ||
+        build_target("ptx:sm_90", &portable, NULL) != ATTUNE_OK)
+        return;
+    nvrtc_explain_absence(absence, sizeof absence);
+    context_log(jit->context, ATTUNE_LOG_WARNING,
+                "target %s: NVRTC was not found (%s), so kernels are made for %s, without Hopper's fast path",
+                target->name, absence, portable.name);
+    *target = portable;
+#else
+    (void)jit;
+    (void)target;
+#endif
+}
+
 static AttuneStatus target_of(Jit *jit, const char *name, Target *target, AttuneError **error)
 {
     pthread_mutex_lock(&jit->mutex);
@@ -210,6 +233,8 @@ static AttuneStatus target_of(Jit *jit, const char *name, Target *target, Attune
     if (known)
         return ATTUNE_OK;
     AttuneStatus status = build_target(name, target, error);
+    if (status == ATTUNE_OK)
+        do_without_nvrtc(jit, target);
     JitTarget *added = status == ATTUNE_OK ? malloc(sizeof *added + strlen(name) + 1) : NULL;
     if (added) { /* without memory it is worked out again next time */
         added->target = *target;

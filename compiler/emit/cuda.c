@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cuda_gen.h"
+#include "cuda_plain.h"
 #include "nvrtc.h"
 
 /* The files *.cuh beside this one, turned into C by the build. */
@@ -119,15 +120,6 @@ static void warn_slow(Diag *diag, const Program *program, const CudaText *emissi
         }
 }
 
-/* Blocks that share a work item are a dimension of the grid. */
-static void add_slices(Phase *phase, int slices)
-{
-    if (slices < 2)
-        return;
-    phase->grid[phase->grid_count].name = "slice";
-    phase->grid[phase->grid_count++].extent = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = slices};
-}
-
 Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
     CudaText *emission = ARENA_NEW(arena, CudaText);
@@ -139,7 +131,7 @@ Kernel *cuda_emit(const Target *target, Arena *arena, Diag *diag, Program *progr
         return NULL;
     warn_slow(diag, program, emission, &result.report);
     for (int p = 0; p < program->phase_count; p++)
-        add_slices(&program->phases[p], emission->slices[p]);
+        plain_divide_grid(&program->phases[p], emission->slices[p]);
     Kernel *kernel = calloc(1, sizeof *kernel);
     void *code = malloc(result.cubin_size);
     if (!kernel || !code) {

@@ -75,6 +75,8 @@ bool plain_plan(CudaGen *g, PlainPlan *plan);
 bool plain_place(PlainPlan *plan, bool spill);
 /* How the phase is launched. */
 void plain_launch(const PlainPlan *plan, KernelPhase *out);
+/* Blocks that share a work item become a dimension of the grid. */
+void plain_divide_grid(Phase *phase, int slices);
 /* A product of two matrices, elementwise operands apart: on tensor cores or in floats. */
 bool plain_is_matrix(const Inst *contract);
 /* Tensor cores multiply it: operands of one 16-bit type with two axes each. */

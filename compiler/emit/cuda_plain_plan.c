@@ -530,3 +530,11 @@ void plain_launch(const PlainPlan *plan, KernelPhase *out)
     out->persistent = false;
     out->map_count = 0;
 }
+
+void plain_divide_grid(Phase *phase, int slices)
+{
+    if (slices < 2)
+        return;
+    phase->grid[phase->grid_count].name = "slice";
+    phase->grid[phase->grid_count++].extent = (Extent){.size = -1, .div_knob = -1, .div = 1, .mul = slices};
+}

@@ -1,5 +1,5 @@
-/* The LLVM back end for CPUs: a SIZED Program -> one relocatable object; and loading such objects for JIT
- * use. */
+/* The LLVM back ends. For CPUs: a SIZED Program -> one relocatable object; and loading such objects for JIT
+ * use. For NVIDIA GPUs: a SIZED Program -> PTX. */
 #ifndef ATTUNE_EMIT_LLVM_H
 #define ATTUNE_EMIT_LLVM_H
 
@@ -13,6 +13,15 @@ bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *ta
 Kernel *llvm_cpu_emit(const Target *target, Arena *arena, Diag *diag, const Program *program);
 /* The LLVM IR (optimised) or assembly of the same, as text in the arena. */
 char *llvm_cpu_text(const Target *target, Arena *arena, Diag *diag, const Program *program, bool assembly);
+
+/* Fills the facts of a Target for PTX: "" for any device from sm_80 on, or "sm_90" and the like. */
+bool llvm_ptx_target(Diag *diag, const char *arch, Target *target);
+/* PTX text for every phase, which the driver of the device compiles; the same entries. Like cuda_emit it sets
+ * threads and shared_bytes of every phase. NULL with diagnostics. */
+Kernel *llvm_ptx_emit(const Target *target, Arena *arena, Diag *diag, Program *program);
+/* That text, or the LLVM IR (optimised) that it is made of. */
+char *llvm_ptx_text(const Target *target, Arena *arena, Diag *diag, Program *program, bool ir);
+
 /* "22.1.8": part of cache keys. */
 const char *llvm_version(void);
 

@@ -3,23 +3,8 @@
  * Every phase is one function over a range of work items; a work item is one cell of the phase's grid. */
 #include "llvm_gen.h"
 
-#include <llvm-c/Analysis.h>
-#include <llvm-c/Transforms/PassBuilder.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-void gen_error(Gen *g, const Inst *inst, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    char *text = arena_vprintf(g->arena, format, args);
-    va_end(args);
-    if (!g->failed)
-        diag_error(g->diag, inst ? inst->span : SPAN_NONE, "cpu-code", "%s (program '%s', phase '%s')", text,
-                   g->program->name, g->phase ? g->phase->name : "");
-    g->failed = true;
-}
 
 LLVMValueRef gen_slot(Gen *g, int slot)
 {
@@ -279,27 +264,6 @@ static void emit_phase(Gen *g, const Phase *phase)
 
 /* Modules ---------------------------------------------------------------------------------------------- */
 
-typedef struct Module {
-    LLVMContextRef context;
-    LLVMModuleRef module;
-    LLVMBuilderRef builder;
-    LLVMTargetMachineRef machine;
-} Module;
-
-static void module_release(void *object)
-{
-    Module *m = object;
-    if (m->builder)
-        LLVMDisposeBuilder(m->builder);
-    if (m->module)
-        LLVMDisposeModule(m->module);
-    if (m->machine)
-        LLVMDisposeTargetMachine(m->machine);
-    if (m->context)
-        LLVMContextDispose(m->context);
-    *m = (Module){0};
-}
-
 /* Enough zeros for any row that a table may point to. */
 static void make_zero_row(Gen *g)
 {
@@ -328,31 +292,8 @@ static bool check_program(Gen *g)
 static const char *const pass_pipeline =
     "function(sroa,early-cse,instsimplify,simplifycfg,loop-mssa(licm),early-cse,dce)";
 
-/* ATTUNE_VERIFY_LLVM in the environment: LLVM checks the code before it works on it (for tests, and to find
- * faults of this generator). */
-static bool optimise(Gen *g, Module *m)
-{
-    char *message = NULL;
-    if (getenv("ATTUNE_VERIFY_LLVM") && LLVMVerifyModule(m->module, LLVMReturnStatusAction, &message)) {
-        gen_error(g, NULL, "the generated code is malformed: %s", message);
-        LLVMDisposeMessage(message);
-        return false;
-    }
-    LLVMDisposeMessage(message);
-    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef error = LLVMRunPasses(m->module, pass_pipeline, m->machine, options);
-    LLVMDisposePassBuilderOptions(options);
-    if (error) {
-        char *text = LLVMGetErrorMessage(error);
-        gen_error(g, NULL, "LLVM's passes failed: %s", text);
-        LLVMDisposeErrorMessage(text);
-        return false;
-    }
-    return true;
-}
-
 /* The module with every phase's function, optimised. NULL with diagnostics. */
-static Gen *build_module(const Target *target, Arena *arena, Diag *diag, const Program *program, Module *m)
+static Gen *build_module(const Target *target, Arena *arena, Diag *diag, const Program *program, LlvmModule *m)
 {
     Gen *g = ARENA_NEW(arena, Gen);
     *g = (Gen){.arena = arena,
@@ -360,37 +301,12 @@ static Gen *build_module(const Target *target, Arena *arena, Diag *diag, const P
                .target = target,
                .program = program,
                .lanes = target->vector_bits / 32};
-    if (!check_program(g))
+    if (!check_program(g) || !llvm_module_open(g, m, LLVMRelocPIC))
         return NULL;
-    LLVMTargetRef llvm_target;
-    char *message = NULL;
-    if (LLVMGetTargetFromTriple(target->triple, &llvm_target, &message)) {
-        gen_error(g, NULL, "%s", message);
-        LLVMDisposeMessage(message);
-        return NULL;
-    }
-    m->machine = LLVMCreateTargetMachine(llvm_target, target->triple, target->cpu, target->features,
-                                         LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
-    g->context = m->context = LLVMContextCreate();
-    g->module = m->module = LLVMModuleCreateWithNameInContext(program->name, g->context);
-    g->b = m->builder = LLVMCreateBuilderInContext(g->context);
-    LLVMSetTarget(g->module, target->triple);
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(m->machine);
-    LLVMSetModuleDataLayout(g->module, layout);
-    LLVMDisposeTargetData(layout);
-    g->i1 = LLVMInt1TypeInContext(g->context);
-    g->i8 = LLVMInt8TypeInContext(g->context);
-    g->i16 = LLVMInt16TypeInContext(g->context);
-    g->i32 = LLVMInt32TypeInContext(g->context);
-    g->i64 = LLVMInt64TypeInContext(g->context);
-    g->f32 = LLVMFloatTypeInContext(g->context);
-    g->f64 = LLVMDoubleTypeInContext(g->context);
-    g->bf16 = LLVMBFloatTypeInContext(g->context);
-    g->ptr = LLVMPointerTypeInContext(g->context, 0);
     make_zero_row(g);
     for (int k = 0; k < program->phase_count && !g->failed; k++)
         emit_phase(g, &program->phases[k]);
-    if (g->failed || !optimise(g, m))
+    if (g->failed || !llvm_module_optimise(g, m, pass_pipeline))
         return NULL;
     return g;
 }
@@ -405,63 +321,42 @@ static void fill_kernel(Gen *g, Kernel *kernel)
                  entry_name(g, &g->program->phases[k]));
 }
 
-static Module *module_create(Arena *arena)
-{
-    Module *m = ARENA_NEW(arena, Module);
-    arena_defer(arena, module_release, m);
-    return m;
-}
-
 Kernel *llvm_cpu_emit(const Target *target, Arena *arena, Diag *diag, const Program *program)
 {
-    Module *m = module_create(arena);
+    LlvmModule *m = llvm_module_create(arena);
     Gen *g = build_module(target, arena, diag, program, m);
-    LLVMMemoryBufferRef buffer = NULL;
-    char *message = NULL;
+    size_t size;
     Kernel *kernel = NULL;
-    if (g && LLVMTargetMachineEmitToMemoryBuffer(m->machine, m->module, LLVMObjectFile, &message, &buffer)) {
-        gen_error(g, NULL, "LLVM's code generator failed: %s", message);
-        LLVMDisposeMessage(message);
-        g = NULL;
-    }
-    if (g) {
+    void *code = g ? llvm_module_emit(g, m, LLVMObjectFile, &size) : NULL;
+    if (code) {
         kernel = calloc(1, sizeof *kernel);
-        void *code = kernel ? malloc(LLVMGetBufferSize(buffer)) : NULL;
-        if (code) {
-            fill_kernel(g, kernel);
-            kernel->code_size = LLVMGetBufferSize(buffer);
-            kernel->code = memcpy(code, LLVMGetBufferStart(buffer), kernel->code_size);
-        }
-        LLVMDisposeMemoryBuffer(buffer);
-        if (!code) {
-            free(kernel);
-            module_release(m);
+        if (!kernel) {
+            free(code);
             arena_fail(arena);
         }
+        fill_kernel(g, kernel);
+        kernel->code_size = size;
+        kernel->code = code;
     }
-    module_release(m);
+    llvm_module_release(m);
     return kernel;
 }
 
 char *llvm_cpu_text(const Target *target, Arena *arena, Diag *diag, const Program *program, bool assembly)
 {
-    Module *m = module_create(arena);
-    char *text = NULL, *message = NULL;
+    LlvmModule *m = llvm_module_create(arena);
+    char *text = NULL;
     Gen *g = build_module(target, arena, diag, program, m);
-    LLVMMemoryBufferRef buffer;
     if (g && !assembly) {
         char *ir = LLVMPrintModuleToString(m->module);
         text = arena_strdup(arena, ir);
         LLVMDisposeMessage(ir);
-    } else if (g
-               && LLVMTargetMachineEmitToMemoryBuffer(m->machine, m->module, LLVMAssemblyFile, &message,
-                                                      &buffer)) {
-        gen_error(g, NULL, "LLVM's code generator failed: %s", message);
-        LLVMDisposeMessage(message);
     } else if (g) {
-        text = arena_strndup(arena, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
-        LLVMDisposeMemoryBuffer(buffer);
+        size_t size;
+        char *code = llvm_module_emit(g, m, LLVMAssemblyFile, &size);
+        text = code ? arena_strndup(arena, code, size) : NULL;
+        free(code);
     }
-    module_release(m);
+    llvm_module_release(m);
     return text;
 }

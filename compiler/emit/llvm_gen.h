@@ -1,4 +1,4 @@
-/* What the files of the LLVM CPU back end share.
+/* What the files of the LLVM CPU back end share; llvm_module.c, llvm_value.c and llvm_math.c serve PTX too.
  *
  * Order of work for a phase: plan (llvm_plan.c) decides where every tile lives and which instructions are
  * computed together; the walk (llvm_cpu.c) emits blocks and loops; nests (llvm_nest.c) emit runs of
@@ -105,6 +105,22 @@ typedef struct Point {
     int memo_count;
 } Point;
 
+/* llvm_module.c */
+typedef struct LlvmModule {
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    LLVMBuilderRef builder;
+    LLVMTargetMachineRef machine;
+} LlvmModule;
+LlvmModule *llvm_module_create(Arena *arena); /* released with the arena, or before */
+void llvm_module_release(void *module);
+/* Makes the module for g->target; the Gen gets its handles and types. False with an error. */
+bool llvm_module_open(Gen *g, LlvmModule *m, LLVMRelocMode relocation);
+bool llvm_module_optimise(Gen *g, LlvmModule *m, const char *pipeline);
+/* malloc'ed, a zero byte behind it. NULL with an error. */
+void *llvm_module_emit(Gen *g, LlvmModule *m, LLVMCodeGenFileType type, size_t *size);
+void gen_error(Gen *g, const Inst *inst, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* llvm_plan.c: the decisions, in order */
 void plan_phase(Gen *g, const Phase *phase);
 Bounds plan_bounds(Gen *g, const Inst *inst);
@@ -139,7 +155,6 @@ void emit_block(Gen *g, const Block *block);
 LLVMValueRef gen_slot(Gen *g, int slot);
 LLVMValueRef gen_alloca(Gen *g, LLVMTypeRef type, int64_t count, unsigned align);
 void gen_function_attributes(Gen *g, LLVMValueRef fn);
-void gen_error(Gen *g, const Inst *inst, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* llvm_loop.c: loops over an index, with values carried round. Counts known to be 1 make no loop. */
 enum { LOOP_MAX_CARRIED = 32 };

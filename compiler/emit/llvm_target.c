@@ -5,6 +5,7 @@
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +19,18 @@ static void initialise(void)
     LLVMInitializeAArch64Target();
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
+#if ATTUNE_HAVE_PTX
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+#endif
+}
+
+static void initialise_once(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, initialise);
 }
 
 static bool has_feature(const char *features, const char *name)
@@ -88,8 +101,7 @@ static int64_t cache_bytes(int name, int64_t otherwise)
 
 bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *target)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, initialise);
+    initialise_once();
     bool native = !strcmp(cpu, "native");
     target->kind = TARGET_CPU;
     target->l1_bytes = 32 * 1024;
@@ -138,6 +150,44 @@ bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *ta
         LLVMDisposeMessage(message);
         return false;
     }
+    return true;
+}
+
+/* PTX is compiled for the device by its driver: code for an older one runs on newer ones. Shared memory is what a
+ * block may have on every device that the name stands for. */
+typedef struct KnownGpu { const char *name; int shared_kbytes, sm_count; } KnownGpu;
+static const KnownGpu known_gpus[] = {
+    {"sm_80", 163, 108}, {"sm_86", 99, 84},   {"sm_87", 163, 16},  {"sm_89", 99, 128},
+    {"sm_90", 227, 132}, {"sm_100", 227, 148}, {"sm_103", 227, 148}, {"sm_120", 99, 170},
+};
+
+bool llvm_ptx_target(Diag *diag, const char *arch, Target *target)
+{
+    static const KnownGpu any = {"sm_80", 99, 108};
+    const KnownGpu *gpu = arch[0] ? NULL : &any;
+    Text names = {.arena = diag->arena};
+    for (size_t k = 0; k < sizeof known_gpus / sizeof *known_gpus; k++) {
+        if (!strcmp(arch, known_gpus[k].name))
+            gpu = &known_gpus[k];
+        text_add(&names, "%sptx:%s", k ? ", " : "", known_gpus[k].name);
+    }
+    if (!gpu) {
+        Message *m = diag_error(diag, SPAN_NONE, "unknown-target", "the target 'ptx:%s' is for no GPU that is known",
+                                arch);
+        diag_fix(diag, m, "known ones: ptx (any from sm_80 on), %s", names.data);
+        return false;
+    }
+    initialise_once();
+    target->kind = TARGET_PTX;
+    snprintf(target->arch, sizeof target->arch, "%s", gpu->name);
+    snprintf(target->cpu, sizeof target->cpu, "%s", gpu->name);
+    snprintf(target->triple, sizeof target->triple, "nvptx64-nvidia-cuda");
+    /* The oldest versions of the PTX language that know the devices: old drivers take them. */
+    int number = atoi(gpu->name + 3);
+    snprintf(target->features, sizeof target->features, "+ptx%d",
+             number >= 120 ? 87 : number >= 100 ? 86 : number >= 89 ? 78 : number >= 87 ? 74 : number >= 86 ? 71 : 70);
+    target->shared_bytes = gpu->shared_kbytes * 1024;
+    target->sm_count = gpu->sm_count;
     return true;
 }
 

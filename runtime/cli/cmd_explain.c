@@ -4,6 +4,7 @@
 
 #include "compiler/attention/factor.h"
 #include "compiler/attention/mask.h"
+#include "compiler/emit/nvrtc.h"
 #include "runtime/cli/mask_view.h"
 
 typedef struct Report {
@@ -312,6 +313,20 @@ static void explain_slow(Report *report)
         line("slow", "nothing stands out");
 }
 
+/* Who makes code for a GPU. */
+static void explain_code(const MaskView *view)
+{
+    char absence[600];
+    nvrtc_explain_absence(absence, sizeof absence);
+    if (view->target.kind == TARGET_CUDA && !absence[0])
+        line("code", "CUDA C++ through NVRTC %s", nvrtc_version());
+    else if (view->target.kind == TARGET_CUDA)
+        line("code", "%s: NVRTC was not found (%s)",
+             ATTUNE_HAVE_PTX ? "PTX through LLVM instead, without the fast path of this target" : "none", absence);
+    else if (view->target.kind == TARGET_PTX)
+        line("code", "PTX for %s through LLVM; the device's driver compiles it", view->target.arch);
+}
+
 static int explain(MaskView *view)
 {
     Report report = {.view = view, .program = view->program, .count = mask_survey_count(view->survey, -1, -1)};
@@ -326,6 +341,7 @@ static int explain(MaskView *view)
     if (report.choice.lowering == LOWERING_QUADRATIC)
         explain_tiles(&report);
     explain_memory(&report);
+    explain_code(view);
     explain_slow(&report);
     return EXIT_DONE;
 }

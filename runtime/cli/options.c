@@ -17,7 +17,8 @@ const OptionRow option_rows[OPTION_COUNT] = {
     {OPTION_DTYPE, "dtype", 0, "TYPE", COMMAND_RUN | COMMAND_BUILD | COMMAND_EXPLAIN,
      "element type of q, k, v, o: f32 (default), bf16, f16"},
     {OPTION_TARGET, "target", 't', "TARGET", COMMAND_RUN | COMMAND_BUILD | COMMAND_EXPLAIN,
-     "cpu (default), cpu:x86-64-v3, cpu:x86-64-v4, cpu:aarch64, interp, cuda (cuda:sm_90a), ptx"},
+     "cpu (default), cpu:x86-64-v3, cpu:x86-64-v4, cpu:aarch64, interp, cuda (cuda:sm_90a), "
+     "ptx (ptx:sm_90)"},
     {OPTION_NAME, "attention", 'a', "NAME", SPEC_COMMANDS,
      "which attention of the file; needed when it has several"},
     {OPTION_SET, "set", 'S', "NAME=VALUE", SPEC_COMMANDS,

@@ -219,6 +219,11 @@ static void report(int unit, const char *shape, const char *text)
                  elem_type_name(form->elem), (long long)form->D, (long long)form->E, form->small ? " small" : "", shape, text);
 }
 
+static bool on_device(void)
+{
+    return !strncmp(options.target, "cuda", 4) || !strncmp(options.target, "ptx", 3);
+}
+
 typedef struct Worker {
     AttuneContext *context;
     CasePlace place;
@@ -235,7 +240,7 @@ static bool worker_open(Worker *w, int job, AttuneError **error)
         return false;
     if (options.compile)
         return true;
-    if (!strncmp(options.target, "cuda", 4) && device_get(w->context, 0, &device, error) != ATTUNE_OK)
+    if (on_device() && device_get(w->context, 0, &device, error) != ATTUNE_OK)
         return false;
     return case_place_create(&w->place, device, PLACE_BYTES, error);
 }
@@ -591,7 +596,7 @@ int main(int argc, char **argv)
         puts("skipped: this build emits no CUDA");
         return SKIPPED;
     }
-    if (options.jobs > 1 && !options.compile && !strncmp(options.target, "cuda", 4) && !target_present())
+    if (options.jobs > 1 && !options.compile && on_device() && !target_present())
         return SKIPPED;
     if (options.jobs == 1)
         work(0);
