@@ -21,6 +21,12 @@ bool llvm_ptx_target(Diag *diag, const char *arch, Target *target);
 Kernel *llvm_ptx_emit(const Target *target, Arena *arena, Diag *diag, Program *program);
 /* That text, or the LLVM IR (optimised) that it is made of. */
 char *llvm_ptx_text(const Target *target, Arena *arena, Diag *diag, Program *program, bool ir);
+/* For tests: the same code for the host's machine (a CPU target), as a relocatable object, malloc'ed. The
+ * GPU's own instructions are calls of functions named after them (llvm_ptx_isa.c), shared memory is the array
+ * attune_tiles. An entry takes the launch's argument by address and is run by 256 threads. */
+void *llvm_ptx_host_object(const Target *target, const Target *host, Arena *arena, Diag *diag,
+                           Program *program, KernelPhase phases[PROGRAM_MAX_PHASES],
+                           int slices[PROGRAM_MAX_PHASES], size_t *size);
 
 /* "22.1.8": part of cache keys. */
 const char *llvm_version(void);

@@ -48,25 +48,31 @@ static bool emit_phases(Ptx *p, PtxCode *code)
     return true;
 }
 
-/* False with diagnostics. */
-static bool make_code(const Target *target, Arena *arena, Diag *diag, Program *program, bool ir, PtxCode *code)
+typedef enum PtxForm { FORM_PTX, FORM_IR, FORM_HOST } PtxForm;
+
+/* False with diagnostics. host: whose machine the code is for instead, or NULL. */
+static bool make_code(const Target *target, const Target *host, Arena *arena, Diag *diag, Program *program,
+                      PtxForm form, PtxCode *code)
 {
     LlvmModule *m = llvm_module_create(arena);
     Ptx *p = ARENA_NEW(arena, Ptx);
     p->g = ARENA_NEW(arena, CudaGen);
     *p->g = (CudaGen){.arena = arena, .diag = diag, .target = target, .program = program};
-    p->l = (Gen){.arena = arena, .diag = diag, .target = target, .program = program};
+    p->l = (Gen){.arena = arena, .diag = diag, .program = program};
+    p->l.target = host ? host : target;
+    p->host = host != NULL;
     *code = (PtxCode){.text = NULL};
     cuda_ranges(p->g);
-    bool done = llvm_module_open(&p->l, m, LLVMRelocDefault) && emit_phases(p, code) &&
+    bool done = llvm_module_open(&p->l, m, LLVMRelocPIC) && emit_phases(p, code) &&
                 llvm_module_optimise(&p->l, m, "default<O2>");
-    if (done && ir) {
+    if (done && form == FORM_IR) {
         char *text = LLVMPrintModuleToString(m->module);
         code->size = strlen(text);
         code->text = strdup(text);
         LLVMDisposeMessage(text);
     } else if (done) {
-        code->text = llvm_module_emit(&p->l, m, LLVMAssemblyFile, &code->size);
+        LLVMCodeGenFileType type = form == FORM_HOST ? LLVMObjectFile : LLVMAssemblyFile;
+        code->text = llvm_module_emit(&p->l, m, type, &code->size);
     }
     llvm_module_release(m);
     return code->text != NULL;
@@ -75,7 +81,9 @@ static bool make_code(const Target *target, Arena *arena, Diag *diag, Program *p
 char *llvm_ptx_text(const Target *target, Arena *arena, Diag *diag, Program *program, bool ir)
 {
     PtxCode *code = ARENA_NEW(arena, PtxCode);
-    char *text = make_code(target, arena, diag, program, ir, code) ? arena_strdup(arena, code->text) : NULL;
+    char *text = NULL;
+    if (make_code(target, NULL, arena, diag, program, ir ? FORM_IR : FORM_PTX, code))
+        text = arena_strdup(arena, code->text);
     free(code->text);
     return text;
 }
@@ -83,7 +91,7 @@ char *llvm_ptx_text(const Target *target, Arena *arena, Diag *diag, Program *pro
 Kernel *llvm_ptx_emit(const Target *target, Arena *arena, Diag *diag, Program *program)
 {
     PtxCode *code = ARENA_NEW(arena, PtxCode);
-    if (!make_code(target, arena, diag, program, false, code))
+    if (!make_code(target, NULL, arena, diag, program, FORM_PTX, code))
         return NULL;
     Kernel *kernel = calloc(1, sizeof *kernel);
     if (!kernel) {
@@ -97,4 +105,17 @@ Kernel *llvm_ptx_emit(const Target *target, Arena *arena, Diag *diag, Program *p
     for (int k = 0; k < program->phase_count; k++)
         plain_divide_grid(&program->phases[k], code->slices[k]);
     return kernel;
+}
+
+void *llvm_ptx_host_object(const Target *target, const Target *host, Arena *arena, Diag *diag,
+                           Program *program, KernelPhase phases[PROGRAM_MAX_PHASES],
+                           int slices[PROGRAM_MAX_PHASES], size_t *size)
+{
+    PtxCode *code = ARENA_NEW(arena, PtxCode);
+    if (!make_code(target, host, arena, diag, program, FORM_HOST, code))
+        return NULL;
+    memcpy(phases, code->phases, sizeof code->phases);
+    memcpy(slices, code->slices, sizeof code->slices);
+    *size = code->size;
+    return code->text;
 }

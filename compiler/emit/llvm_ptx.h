@@ -20,7 +20,7 @@ typedef struct Ptx {
     CudaGen *g;    /* what the plan is made with */
     PlainPlan plan;
     Pending *pending;
-    LLVMValueRef *value; /* by instruction id: at the element at hand; of scalars for good (vars: their slot) */
+    LLVMValueRef *value; /* by instruction id: at the element at hand; scalars' for good (vars: their slot) */
     uint32_t *named;     /* stack of those that hold for the element at hand */
     int named_count;
     LLVMValueRef coord[PROGRAM_MAX_AXES]; /* i32, of the element at hand */
@@ -29,6 +29,7 @@ typedef struct Ptx {
     LLVMValueRef tiles, spill;            /* shared memory; this block's part of the workspace */
     LLVMValueRef tiles_at;                /* i32: the address of shared memory for instructions of its own */
     LLVMTypeRef f16, global;              /* pointers to global memory */
+    bool host;                            /* for tests: see llvm_ptx_isa.c */
     bool low, coarse;                     /* q has 16 bits; it is bf16 */
     bool copies;                          /* asynchronous copies may be on their way */
 } Ptx;
@@ -108,7 +109,8 @@ void ptx_zero_padding(Ptx *p, const Step *step);
 LLVMTypeRef ptx_reduce_type(Ptx *p, const Inst *reduce);
 LLVMValueRef ptx_reduce_start(Ptx *p, const Inst *reduce);
 LLVMValueRef ptx_reduce_pair(Ptx *p, const Inst *reduce, LLVMValueRef a, LLVMValueRef b);
-void ptx_reduce_lanes(Ptx *p, const Inst *reduce, LLVMValueRef slot, int lanes); /* all of them get the total */
+/* All of so many neighbouring lanes get the total. */
+void ptx_reduce_lanes(Ptx *p, const Inst *reduce, LLVMValueRef slot, int lanes);
 void ptx_reduce(Ptx *p, const Inst *reduce);
 void ptx_contract(Ptx *p, const Step *step);
 

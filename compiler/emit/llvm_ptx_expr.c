@@ -77,8 +77,9 @@ static V divide(Evaluation *w, const Expr *e, V a, V b)
     V q = LLVMBuildSDiv(build, a, safe, ""), r = LLVMBuildSRem(build, a, safe, "");
     V differ = LLVMBuildAnd(build, compare(p, LLVMIntNE, r, 0),
                             compare(p, LLVMIntSLT, LLVMBuildXor(build, r, safe, ""), 0), "");
-    V result = quotient ? LLVMBuildSub(build, q, LLVMBuildZExt(build, differ, LLVMTypeOf(q), ""), "")
-                        : LLVMBuildAdd(build, r, LLVMBuildSelect(build, differ, safe, constant(r, 0), ""), "");
+    V rest = LLVMBuildSelect(build, differ, safe, constant(r, 0), ""),
+      one = LLVMBuildZExt(build, differ, LLVMTypeOf(q), "");
+    V result = quotient ? LLVMBuildSub(build, q, one, "") : LLVMBuildAdd(build, r, rest, "");
     if (y.lo <= 0) {
         result = LLVMBuildSelect(build, minus, quotient ? LLVMBuildNeg(build, a, "") : constant(a, 0), result,
                                  "");
@@ -117,7 +118,8 @@ static V truncated(Ptx *p, V a)
 {
     Gen *l = &p->l;
     V limit = LLVMConstReal(l->f32, 0x1p63), minus = LLVMConstReal(l->f32, -0x1p63);
-    V high = LLVMBuildFCmp(l->b, LLVMRealOGE, a, limit, ""), low = LLVMBuildFCmp(l->b, LLVMRealOLE, a, minus, "");
+    V high = LLVMBuildFCmp(l->b, LLVMRealOGE, a, limit, ""),
+      low = LLVMBuildFCmp(l->b, LLVMRealOLE, a, minus, "");
     V nan = LLVMBuildFCmp(l->b, LLVMRealUNO, a, a, "");
     V safe = LLVMBuildSelect(l->b, LLVMBuildOr(l->b, LLVMBuildOr(l->b, high, low, ""), nan, ""),
                              LLVMConstReal(l->f32, 0), a, "");
@@ -255,8 +257,8 @@ static V float_mod(Ptx *p, V a, V b)
     V x = LLVMBuildFPExt(build, a, f64, ""), y = LLVMBuildFPExt(build, b, f64, "");
     V floored = LLVMBuildFDiv(build, x, y, "");
     floored = call_intrinsic(&p->l, "llvm.floor", &f64, 1, &floored, 1);
-    return LLVMBuildFPTrunc(build, LLVMBuildFSub(build, x, LLVMBuildFMul(build, y, floored, ""), ""), p->l.f32,
-                            "");
+    V rest = LLVMBuildFSub(build, x, LLVMBuildFMul(build, y, floored, ""), "");
+    return LLVMBuildFPTrunc(build, rest, p->l.f32, "");
 }
 
 /* NULL: no approximation of it is wanted. */

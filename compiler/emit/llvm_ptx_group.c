@@ -72,7 +72,8 @@ void ptx_zero_padding(Ptx *p, const Step *step)
         const PlainValue *v = &p->plan.values[inst->id];
         if (!inst->has_value || !v->buffered || !(v->zero_rows || v->zero_columns))
             continue;
-        int64_t columns = plain_extent(p->g, inst->type.axis[1]), rows = plain_extent(p->g, inst->type.axis[0]);
+        int64_t rows = plain_extent(p->g, inst->type.axis[0]),
+                columns = plain_extent(p->g, inst->type.axis[1]);
         PtxLoop loop = ptx_loop(p, p->thread, PTX_INT(p, v->rows * v->columns), PLAIN_THREADS);
         V row = ptx_div(p, loop.index, v->columns), column = ptx_mod(p, loop.index, v->columns);
         V inside = LLVMBuildAnd(b, ptx_less(p, row, rows), ptx_less(p, column, columns), "");
@@ -193,9 +194,12 @@ void ptx_copy(Ptx *p, const Step *step)
     int slot = slot_of_tensor(load->tensor), mark = p->named_count;
     int64_t vectors = plain_extent(p->g, last) / each, count = plain_count(p->g, axes) / each;
     V bits = ptx_slot(p, slot);
-    for (int d = 0; d + 1 < load->arg_count; d++)
-        bits = LLVMBuildOr(l->b, bits, LLVMBuildMul(l->b, ptx_slot(p, slot + 1 + d), const_i64(l, size), ""), "");
-    V aligned = LLVMBuildICmp(l->b, LLVMIntEQ, LLVMBuildAnd(l->b, bits, const_i64(l, 15), ""), const_i64(l, 0), "");
+    for (int d = 0; d + 1 < load->arg_count; d++) {
+        V bytes = LLVMBuildMul(l->b, ptx_slot(p, slot + 1 + d), const_i64(l, size), "");
+        bits = LLVMBuildOr(l->b, bits, bytes, "");
+    }
+    bits = LLVMBuildAnd(l->b, bits, const_i64(l, 15), "");
+    V aligned = LLVMBuildICmp(l->b, LLVMIntEQ, bits, const_i64(l, 0), "");
     V dense = LLVMBuildICmp(l->b, LLVMIntEQ, ptx_slot(p, slot + load->arg_count), const_i64(l, 1), "");
     LLVMBasicBlockRef fast = ptx_block(p), slow = ptx_block(p), after = ptx_block(p);
     LLVMBuildCondBr(l->b, LLVMBuildAnd(l->b, aligned, dense, ""), fast, slow);

@@ -1,12 +1,42 @@
-/* The machine's own instructions, sm_80 and up. */
+/* The machine's own instructions, sm_80 and up.
+ *
+ * In code for the host, which tests run, each is a call of a function named after it: attune_bar_sync,
+ * attune_tid_x. Results of several registers go where the first operand points. */
 #include "llvm_ptx.h"
 
 #include <string.h>
+
+static LLVMValueRef call_host(Ptx *p, LLVMTypeRef result, const char *instruction, LLVMValueRef *args,
+                              int count)
+{
+    Gen *l = &p->l;
+    LLVMTypeRef types[16];
+    LLVMValueRef all[16], memory = NULL;
+    int n = 0;
+    char *name = arena_printf(l->arena, "attune_%.*s", (int)strcspn(instruction, " ;"), instruction);
+    for (char *at = name; *at; at++)
+        *at = *at == '.' ? '_' : *at;
+    if (LLVMGetTypeKind(result) == LLVMStructTypeKind)
+        all[n++] = memory = gen_alloca(l, result, 1, 16);
+    for (int k = 0; k < count; k++)
+        all[n++] = args[k];
+    for (int k = 0; k < n; k++)
+        types[k] = LLVMTypeOf(all[k]);
+    LLVMTypeRef type =
+        LLVMFunctionType(memory ? LLVMVoidTypeInContext(l->context) : result, types, (unsigned)n, false);
+    LLVMValueRef function = LLVMGetNamedFunction(l->module, name);
+    if (!function)
+        function = LLVMAddFunction(l->module, name, type);
+    LLVMValueRef call = LLVMBuildCall2(l->b, type, function, all, (unsigned)n, "");
+    return memory ? LLVMBuildLoad2(l->b, result, memory, "") : call;
+}
 
 static LLVMValueRef call_asm(Ptx *p, LLVMTypeRef result, const char *text, const char *constraints,
                              LLVMValueRef *args, int count, bool effects, bool convergent)
 {
     LLVMTypeRef types[16];
+    if (p->host)
+        return call_host(p, result, text, args, count);
     for (int k = 0; k < count; k++)
         types[k] = LLVMTypeOf(args[k]);
     LLVMTypeRef type = LLVMFunctionType(result, types, (unsigned)count, false);
@@ -25,6 +55,8 @@ static LLVMValueRef call_asm(Ptx *p, LLVMTypeRef result, const char *text, const
 
 LLVMValueRef ptx_register(Ptx *p, const char *name)
 {
+    if (p->host)
+        return call_host(p, p->l.i32, name, NULL, 0);
     return call_intrinsic(&p->l, arena_printf(p->l.arena, "llvm.nvvm.read.ptx.sreg.%s", name), NULL, 0, NULL,
                           0);
 }
@@ -117,6 +149,8 @@ static void add_text_attribute(Ptx *p, LLVMValueRef function, const char *name, 
 
 void ptx_function_attributes(Ptx *p, LLVMValueRef function)
 {
+    if (p->host)
+        return;
     unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
     LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex,
                             LLVMCreateEnumAttribute(p->l.context, kind, 0));

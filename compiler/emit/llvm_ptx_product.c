@@ -1,5 +1,5 @@
-/* Block-wide matrix products of tiles: c[rows][columns] = sum over the depth of a b, as cuda_plain.cuh has them.
- * Results and operands are row-major with a pitch. */
+/* Block-wide matrix products of tiles: c[rows][columns] = sum over the depth of a b, as cuda_plain.cuh has
+ * them. Results and operands are row-major with a pitch. */
 #include "llvm_ptx.h"
 
 #define V LLVMValueRef
@@ -121,8 +121,9 @@ static void product_on_tensor_cores(Ptx *p, const PtxProduct *m)
     ptx_loop_end(p, &loop);
 }
 
-/* Floats: every product and sum rounded once; 16 x 16 threads, up to 4 x 4 elements each ------------------- */
+/* Floats ------------------------------------------------------------------------------------------------- */
 
+/* Every product and sum is rounded once; 16 x 16 threads, up to 4 x 4 elements each. */
 enum { SIDE = 4 };
 
 /* One element of an operand as a float: `row` counts along its kept axis. */
@@ -145,7 +146,8 @@ static void operand_four(Ptx *p, const PtxMatrix *m, V row, V k, V four[4])
         return;
     }
     V index = ptx_sum(p, ptx_mul(p, row, m->place->pitch), k);
-    V all = LLVMBuildLoad2(p->l.b, LLVMVectorType(type, 4), ptx_at(p, ptx_buffer(p, m->place), type, index), "");
+    V at = ptx_at(p, ptx_buffer(p, m->place), type, index);
+    V all = LLVMBuildLoad2(p->l.b, LLVMVectorType(type, 4), at, "");
     for (int j = 0; j < 4; j++) {
         four[j] = LLVMBuildExtractElement(p->l.b, all, PTX_INT(p, j), "");
         if (type == p->l.i16)

@@ -82,12 +82,16 @@ LLVMValueRef ptx_element(Ptx *p, const Inst *value)
 LLVMValueRef ptx_to_bits(Ptx *p, ElemType elem, LLVMValueRef v)
 {
     LLVMTypeRef type = elem == ELEM_TYPE_BF16 ? p->l.bf16 : p->f16;
+    if (p->host) /* may have no instruction for it */
+        return float_to_bits16(&p->l, v, elem);
     return LLVMBuildBitCast(p->l.b, LLVMBuildFPTrunc(p->l.b, v, type, ""), p->l.i16, "");
 }
 
 LLVMValueRef ptx_of_bits(Ptx *p, ElemType elem, LLVMValueRef v)
 {
     LLVMBuilderRef b = p->l.b;
+    if (p->host)
+        return bits16_to_float(&p->l, v, elem);
     if (elem == ELEM_TYPE_F16)
         return LLVMBuildFPExt(b, LLVMBuildBitCast(b, v, p->f16, ""), p->l.f32, "");
     v = LLVMBuildShl(b, LLVMBuildZExt(b, v, p->l.i32, ""), PTX_INT(p, 16), "");

@@ -178,7 +178,8 @@ static void emit_for(Ptx *p, const Step *step)
 {
     const Inst *inst = step->members[0];
     LLVMTypeRef type = ptx_type(p, inst);
-    V lo = ptx_fit(p, ptx_element(p, inst->args[0]), type), hi = ptx_fit(p, ptx_element(p, inst->args[1]), type);
+    V lo = ptx_fit(p, ptx_element(p, inst->args[0]), type),
+      hi = ptx_fit(p, ptx_element(p, inst->args[1]), type);
     if (plain_any_pending(p->pending))
         barrier(p);
     PtxLoop loop;
@@ -198,7 +199,8 @@ static void emit_for(Ptx *p, const Step *step)
 static void emit_if(Ptx *p, const Step *step)
 {
     Gen *l = &p->l;
-    LLVMBasicBlockRef body = ptx_block(p), after = ptx_block(p), otherwise = step->orelse ? ptx_block(p) : after;
+    LLVMBasicBlockRef body = ptx_block(p), after = ptx_block(p),
+                      otherwise = step->orelse ? ptx_block(p) : after;
     LLVMBuildCondBr(l->b, ptx_element(p, step->members[0]->args[0]), body, otherwise);
     Pending *other = plain_pending(p->g, p->pending), *first = p->pending;
     bool copies = p->copies;
@@ -273,10 +275,12 @@ static void open_function(Ptx *p, const KernelPhase *out)
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), &l->ptr, 1, false);
     l->function = LLVMAddFunction(l->module, out->entry, type);
     ptx_function_attributes(p, l->function);
-    unsigned by_value = LLVMGetEnumAttributeKindForName("byval", 5),
-             align = LLVMGetEnumAttributeKindForName("align", 5);
-    LLVMAddAttributeAtIndex(l->function, 1, LLVMCreateTypeAttribute(l->context, by_value, launch));
-    LLVMAddAttributeAtIndex(l->function, 1, LLVMCreateEnumAttribute(l->context, align, 64));
+    if (!p->host) {
+        unsigned by_value = LLVMGetEnumAttributeKindForName("byval", 5),
+                 align = LLVMGetEnumAttributeKindForName("align", 5);
+        LLVMAddAttributeAtIndex(l->function, 1, LLVMCreateTypeAttribute(l->context, by_value, launch));
+        LLVMAddAttributeAtIndex(l->function, 1, LLVMCreateEnumAttribute(l->context, align, 64));
+    }
     l->slots = LLVMGetParam(l->function, 0);
     l->entry = LLVMAppendBasicBlockInContext(l->context, l->function, "entry");
     memset(l->slot_value, 0, sizeof l->slot_value);

@@ -5,7 +5,6 @@
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -153,17 +152,18 @@ bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *ta
     return true;
 }
 
-/* PTX is compiled for the device by its driver: code for an older one runs on newer ones. Shared memory is what a
- * block may have on every device that the name stands for. */
-typedef struct KnownGpu { const char *name; int shared_kbytes, sm_count; } KnownGpu;
+/* PTX is compiled for the device by its driver: code for an older one runs on newer ones. Shared memory is
+ * what a block may have on every device that the name stands for; language: the oldest version of PTX that
+ * knows the device, so that old drivers take it. */
+typedef struct KnownGpu { const char *name; int language, shared_kbytes, sm_count; } KnownGpu;
 static const KnownGpu known_gpus[] = {
-    {"sm_80", 163, 108}, {"sm_86", 99, 84},   {"sm_87", 163, 16},  {"sm_89", 99, 128},
-    {"sm_90", 227, 132}, {"sm_100", 227, 148}, {"sm_103", 227, 148}, {"sm_120", 99, 170},
+    {"sm_80", 70, 163, 108}, {"sm_86", 71, 99, 84},   {"sm_87", 74, 163, 16},   {"sm_89", 78, 99, 128},
+    {"sm_90", 78, 227, 132}, {"sm_100", 86, 227, 148}, {"sm_103", 88, 227, 148}, {"sm_120", 87, 99, 170},
 };
 
 bool llvm_ptx_target(Diag *diag, const char *arch, Target *target)
 {
-    static const KnownGpu any = {"sm_80", 99, 108};
+    static const KnownGpu any = {"sm_80", 70, 99, 108};
     const KnownGpu *gpu = arch[0] ? NULL : &any;
     Text names = {.arena = diag->arena};
     for (size_t k = 0; k < sizeof known_gpus / sizeof *known_gpus; k++) {
@@ -172,8 +172,8 @@ bool llvm_ptx_target(Diag *diag, const char *arch, Target *target)
         text_add(&names, "%sptx:%s", k ? ", " : "", known_gpus[k].name);
     }
     if (!gpu) {
-        Message *m = diag_error(diag, SPAN_NONE, "unknown-target", "the target 'ptx:%s' is for no GPU that is known",
-                                arch);
+        Message *m = diag_error(diag, SPAN_NONE, "unknown-target",
+                                "the target 'ptx:%s' is for no GPU that is known", arch);
         diag_fix(diag, m, "known ones: ptx (any from sm_80 on), %s", names.data);
         return false;
     }
@@ -182,10 +182,7 @@ bool llvm_ptx_target(Diag *diag, const char *arch, Target *target)
     snprintf(target->arch, sizeof target->arch, "%s", gpu->name);
     snprintf(target->cpu, sizeof target->cpu, "%s", gpu->name);
     snprintf(target->triple, sizeof target->triple, "nvptx64-nvidia-cuda");
-    /* The oldest versions of the PTX language that know the devices: old drivers take them. */
-    int number = atoi(gpu->name + 3);
-    snprintf(target->features, sizeof target->features, "+ptx%d",
-             number >= 120 ? 87 : number >= 100 ? 86 : number >= 89 ? 78 : number >= 87 ? 74 : number >= 86 ? 71 : 70);
+    snprintf(target->features, sizeof target->features, "+ptx%d", gpu->language);
     target->shared_bytes = gpu->shared_kbytes * 1024;
     target->sm_count = gpu->sm_count;
     return true;

@@ -1,4 +1,5 @@
-/* Programs as CUDA C++ of the plain path, compiled by the host's C++ compiler and run by emulate.h. */
+/* Programs as CUDA C++ of the plain path, compiled by the host's C++ compiler and run by emulate.h; or, for a
+ * PTX target, as LLVM's code for the host, linked with emulate_ptx.h. */
 #ifndef ATTUNE_TESTS_EMULATOR_H
 #define ATTUNE_TESTS_EMULATOR_H
 

@@ -1,4 +1,5 @@
-/* Every shipped kernel by the plain CUDA path, emulated on the host and compared with the reference.
+/* Every shipped kernel by the plain CUDA path, or as PTX by LLVM (TARGET), emulated on the host and compared
+ * with the reference.
  *
  * By default a sample; with ATTUNE_TEST_FULL every kernel, type and shape. Arguments: paths of kernels. */
 #include <CUnit/Basic.h>
@@ -71,7 +72,7 @@ static void run_case(const Spec *spec, const char *path, const CaseShape *given,
     Diag *diag = diag_create(arena);
     Target target;
     Emulated emulated = {.library = NULL};
-    Program *program = target_parse(diag, "cuda:sm_90", &target)
+    Program *program = target_parse(diag, TARGET, &target)
                            ? case_program(arena, diag, spec, elem, &shape, &target)
                            : NULL;
     CaseData *data = program ? case_data_create(spec, elem, &shape) : NULL;
@@ -150,7 +151,7 @@ int main(int argc, char **argv)
         path_count = shipped_kernels(KERNELS, paths);
     time_t begin = time(NULL);
     CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("cuda plain", NULL, NULL);
+    CU_pSuite suite = CU_add_suite(TARGET, NULL, NULL);
     CU_add_test(suite, "shipped kernels, emulated", test_kernels);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
