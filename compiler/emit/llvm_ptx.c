@@ -48,6 +48,12 @@ static bool emit_phases(Ptx *p, PtxCode *code)
     return true;
 }
 
+/* Less than O2 does: what it unrolls and keeps at hand costs registers, and so blocks that run at once. The
+ * driver's compiler unrolls too. */
+static const char pass_pipeline[] =
+    "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop(loop-rotate),loop-mssa(licm),"
+    "early-cse,instcombine<no-verify-fixpoint>,dce,loop-unroll)";
+
 typedef enum PtxForm { FORM_PTX, FORM_IR, FORM_HOST } PtxForm;
 
 /* False with diagnostics. host: whose machine the code is for instead, or NULL. */
@@ -64,7 +70,7 @@ static bool make_code(const Target *target, const Target *host, Arena *arena, Di
     *code = (PtxCode){.text = NULL};
     cuda_ranges(p->g);
     bool done = llvm_module_open(&p->l, m, LLVMRelocPIC) && emit_phases(p, code) &&
-                llvm_module_optimise(&p->l, m, "default<O2>");
+                llvm_module_optimise(&p->l, m, getenv("PIPE") ? getenv("PIPE") : pass_pipeline);
     if (done && form == FORM_IR) {
         char *text = LLVMPrintModuleToString(m->module);
         code->size = strlen(text);

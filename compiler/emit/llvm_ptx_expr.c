@@ -20,9 +20,13 @@ typedef struct Evaluation {
     ExprRanges ranges;
     Known *table; /* open addressing, sized for the whole expression */
     size_t mask;
-    uint32_t axes; /* bits */
-    bool fast;     /* approximations are welcome */
+    bool fast; /* approximations are welcome */
 } Evaluation;
+
+typedef struct Axes {
+    const Inst *inst;
+    uint32_t bits;
+} Axes;
 
 static V evaluate(Evaluation *w, const Expr *e);
 
@@ -188,6 +192,23 @@ static V power_of_two(Ptx *p, V a)
     return ptx_approx(p, "ex2.approx.ftz.f32", a, NULL);
 }
 
+/* exp(x) = 2^h 2^l with h = x log2 e rounded and l what that lost, so small that 2^l is 1 + l ln 2. The machine's
+ * power of two is good to 2 units in the last place, subnormal results too. The bounds are where the result is
+ * infinite, with l > 0, and zero. */
+static V exponential(Ptx *p, V x)
+{
+    LLVMBuilderRef b = p->l.b;
+    const double high = (double)(float)M_LOG2E;
+    V most = number(p, 89.0), least = number(p, -104.5);
+    x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, most, ""), most, x, "");
+    x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, least, ""), least, x, "");
+    V h = multiply(p, x, number(p, high));
+    V l = fused(p, x, number(p, high), LLVMBuildFNeg(b, h, ""));
+    l = fused(p, x, number(p, M_LOG2E - high), l);
+    V power = ptx_approx(p, "ex2.approx.f32", h, NULL);
+    return fused(p, power, multiply(p, l, number(p, M_LN2)), power);
+}
+
 /* x^n for a small whole n: the multiplications of repeated squaring. */
 static V whole_power(Ptx *p, V x, int n)
 {
@@ -266,8 +287,8 @@ static V approximation(Evaluation *w, ExprOp op, V a)
 {
     Ptx *p = w->p;
     switch (op) {
-    case EXPR_EXP: return p->low ? power_of_two(p, multiply(p, a, number(p, M_LOG2E))) : NULL;
-    case EXPR_EXP2: return p->low ? power_of_two(p, a) : NULL;
+    case EXPR_EXP: return p->low ? power_of_two(p, multiply(p, a, number(p, M_LOG2E))) : exponential(p, a);
+    case EXPR_EXP2: return p->low ? power_of_two(p, a) : ptx_approx(p, "ex2.approx.f32", a, NULL);
     case EXPR_TANH: return p->low ? ptx_approx(p, "tanh.approx.f32", a, NULL) : NULL;
     case EXPR_SIGMOID: return sigmoid(w, a);
     case EXPR_LOG:
@@ -336,10 +357,42 @@ static V evaluate_leaf(Evaluation *w, const Expr *e)
     return LLVMGetPoison(type_of(w, e));
 }
 
+static void note_axes(void *user, const Expr *e)
+{
+    Axes *axes = user;
+    if (e->op == EXPR_ARG)
+        for (int a = 0; a < axes->inst->args[e->index]->type.axis_count; a++)
+            axes->bits |= 1u << axes->inst->args[e->index]->type.axis[a];
+}
+
+static uint32_t axes_of(Evaluation *w, const Expr *e)
+{
+    Axes axes = {w->inst, 0};
+    expr_walk(w->p->g->arena, e, note_axes, &axes);
+    return axes.bits;
+}
+
+/* An int of 64 bits that is the same for more elements than the other side, which lies strictly inside 32:
+ * saturated, once for them all, it compares in 32 bits. */
+static V saturated(Evaluation *w, const Expr *e, const Expr *other)
+{
+    Gen *l = &w->p->l;
+    IntRange range = cuda_expr_range(&w->ranges, other);
+    uint32_t axes = axes_of(w, e);
+    if (narrow(w, e) || range.lo <= INT32_MIN || range.hi >= INT32_MAX || (axes | axes_of(w, other)) == axes)
+        return evaluate(w, e);
+    V v = evaluate(w, e), most = const_i64(l, INT32_MAX), least = const_i64(l, INT32_MIN);
+    v = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSGT, v, most, ""), most, v, "");
+    v = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, v, least, ""), least, v, "");
+    return LLVMBuildTrunc(l->b, v, l->i32, "");
+}
+
 static V evaluate_compare(Evaluation *w, const Expr *e)
 {
     Ptx *p = w->p;
-    V a = evaluate(w, e->args[0]), b = evaluate(w, e->args[1]);
+    bool ints = e->args[0]->type == TYPE_INT;
+    V a = ints ? saturated(w, e->args[0], e->args[1]) : evaluate(w, e->args[0]),
+      b = ints ? saturated(w, e->args[1], e->args[0]) : evaluate(w, e->args[1]);
     if (e->args[0]->type == TYPE_FLOAT) {
         LLVMRealPredicate predicate = e->op == EXPR_LT   ? LLVMRealOLT
                                       : e->op == EXPR_LE ? LLVMRealOLE
@@ -399,14 +452,6 @@ static V evaluate(Evaluation *w, const Expr *e)
     return value;
 }
 
-static void note_axes(void *user, const Expr *e)
-{
-    Evaluation *w = user;
-    if (e->op == EXPR_ARG)
-        for (int a = 0; a < w->inst->args[e->index]->type.axis_count; a++)
-            w->axes |= 1u << w->inst->args[e->index]->type.axis[a];
-}
-
 V ptx_scalar(Ptx *p, const Inst *inst, const Expr *e)
 {
     Arena *arena = p->g->arena;
@@ -415,8 +460,7 @@ V ptx_scalar(Ptx *p, const Inst *inst, const Expr *e)
     while (w.mask < 2 * count)
         w.mask = w.mask * 2 + 1;
     w.table = ARENA_ARRAY(arena, Known, w.mask + 1);
-    expr_walk(arena, e, note_axes, &w);
-    w.fast = p->low && __builtin_popcount(w.axes) >= 2;
+    w.fast = p->low && __builtin_popcount(axes_of(&w, e)) >= 2;
     return evaluate(&w, e);
 }
 

@@ -1,7 +1,10 @@
 /* Elementwise steps and copies; the distribution over threads is that of cuda_plain_group.c. */
 #include "llvm_ptx.h"
+#include <stdlib.h>
 
 #define V LLVMValueRef
+
+enum { MOST_AT_ONCE = 2, MOST_WORK = 32 };
 
 typedef struct Rows {
     Ptx *p;
@@ -51,16 +54,36 @@ static void group_member(Ptx *p, const Inst *inst, V total)
     }
 }
 
-/* Results go to memory after all members have read it. */
-static void group_results(Ptx *p, const Step *step)
+/* The tile that gets what member k computes; NULL: none, or a later member's value. */
+static const Inst *result_of(const Ptx *p, const Step *step, int k)
 {
-    for (int k = 0; k < step->member_count; k++) {
-        const Inst *inst = step->members[k], *value = inst->op == TILE_SET ? inst->target : inst;
-        bool last = inst->op != TILE_REDUCE && inst->op != TILE_STORE && p->plan.values[value->id].buffered;
-        for (int later = k + 1; later < step->member_count; later++)
-            last = last && step->members[later]->target != value;
-        if (last)
-            ptx_write(p, value, p->value[value->id]);
+    const Inst *inst = step->members[k], *value = inst->op == TILE_SET ? inst->target : inst;
+    bool last = inst->op != TILE_REDUCE && inst->op != TILE_STORE && p->plan.values[value->id].buffered;
+    for (int later = k + 1; later < step->member_count; later++)
+        last = last && step->members[later]->target != value;
+    return last ? value : NULL;
+}
+
+/* Some elements of a row at once. Results go to memory after all members have read it. */
+static void group_elements(Ptx *p, const Step *step, const V *total, int axis, const V *columns, int count)
+{
+    V results[4][PLAIN_MAX_MEMBERS];
+    int mark = p->named_count;
+    for (int n = 0; n < count; n++) {
+        p->coord[axis] = columns[n];
+        for (int k = 0; k < step->member_count; k++)
+            group_member(p, step->members[k], total[k]);
+        for (int k = 0; k < step->member_count; k++) {
+            const Inst *value = result_of(p, step, k);
+            results[n][k] = value ? p->value[value->id] : NULL;
+        }
+        ptx_leave(p, mark);
+    }
+    for (int n = 0; n < count; n++) {
+        p->coord[axis] = columns[n];
+        for (int k = 0; k < step->member_count; k++)
+            if (results[n][k])
+                ptx_write(p, result_of(p, step, k), results[n][k]);
     }
 }
 
@@ -105,6 +128,15 @@ typedef struct GroupLoop {
     V total[PLAIN_MAX_MEMBERS], row;
 } GroupLoop;
 
+/* Columns that a thread takes in one go: loads come together, as far as the group is small. */
+static int at_once(const GroupLoop *l)
+{
+    int count = getenv("COL") ? atoi(getenv("COL")) : MOST_AT_ONCE;
+    while (count > 1 && (l->columns % (l->lanes * count) != 0 || count * l->step->member_count > MOST_WORK))
+        count /= 2;
+    return count;
+}
+
 static void group_columns(Ptx *p, GroupLoop *l)
 {
     const Step *step = l->step;
@@ -117,14 +149,13 @@ static void group_columns(Ptx *p, GroupLoop *l)
         for (int k = 0; k < step->member_count; k++)
             hoist_inst(&hoisting, step->members[k]);
     }
-    int row_mark = p->named_count;
-    PtxLoop columns = ptx_loop(p, ptx_mod(p, p->thread, l->lanes), PTX_INT(p, l->columns), l->lanes);
-    p->coord[l->last] = columns.index;
-    for (int k = 0; k < step->member_count; k++)
-        group_member(p, step->members[k], l->total[k]);
-    group_results(p, step);
+    V first = ptx_mod(p, p->thread, l->lanes), column[4];
+    int count = at_once(l);
+    PtxLoop columns = ptx_loop(p, first, PTX_INT(p, l->columns), l->lanes * count);
+    for (int n = 0; n < count; n++)
+        column[n] = ptx_add(p, columns.index, n * l->lanes);
+    group_elements(p, step, l->total, l->last, column, count);
     ptx_loop_end(p, &columns);
-    ptx_leave(p, row_mark);
     if (after)
         ptx_if_end(p, after);
     ptx_leave(p, mark);

@@ -127,7 +127,8 @@ static int fake_ModuleLoadData(CudaHandle *module, const void *image)
 {
     BEGIN(true);
     atomic_fetch_add(&fake_state.loads, 1);
-    if (memcmp(image, "fake", 4) != 0 && memcmp(image, "\x7f" "ELF", 4) != 0)
+    bool text = memcmp(image, "//", 2) == 0 && strstr(image, ".version") && strstr(image, ".visible .entry");
+    if (!text && memcmp(image, "fake", 4) != 0 && memcmp(image, "\x7f" "ELF", 4) != 0)
         return CUDA_NO_BINARY;
     *module = malloc(1);
     atomic_fetch_add(&fake_state.modules, 1);

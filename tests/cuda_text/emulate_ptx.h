@@ -12,6 +12,7 @@ void attune_bar_sync(void) { __syncthreads(); }
 unsigned attune_shfl_sync_bfly_b32(unsigned v, unsigned bits) { return __shfl_xor_sync(~0u, v, (int)bits); }
 
 float attune_ex2_approx_ftz_f32(float a) { return exp2f(a); }
+float attune_ex2_approx_f32(float a) { return exp2f(a); }
 float attune_lg2_approx_ftz_f32(float a) { return log2f(a); }
 float attune_tanh_approx_f32(float a) { return tanhf(a); }
 float attune_rcp_approx_ftz_f32(float a) { return 1.0f / a; }

@@ -1,4 +1,4 @@
-/* Random Programs by the plain CUDA path, emulated on the host: they compute what the interpreter computes.
+/* Random Programs by the plain CUDA path, or as PTX by LLVM (TARGET), emulated on the host: they compute what the interpreter computes.
  *
  * ATTUNE_TEST_SEED: one program, printed when it fails. ATTUNE_TEST_COUNT: how many. */
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static const char *run_one(Growth *g, uint64_t seed)
     Target target;
     Emulated emulated;
     const char *problem = "no target";
-    if (target_parse(m->diag, "cuda:sm_90", &target)) {
+    if (target_parse(m->diag, TARGET, &target)) {
         if (seed % 3 == 0) /* little shared memory: large tiles go to global memory */
             target.shared_bytes = 24 * 1024;
         problem = emulator_build(&emulator, m->arena, &target, m->program, &emulated);
