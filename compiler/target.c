@@ -35,29 +35,76 @@ static bool parse_cpu(Diag *diag, const char *text, Target *target)
 #endif
 }
 
+/* GPUs. Shared memory is what a block may have. language: the oldest version of PTX that knows the device, so that old
+ * drivers take it; a driver compiles PTX for older devices than its own, too. cuda: there is CUDA C++ for it. */
+typedef struct KnownGpu {
+    const char *name;
+    int language, shared_kbytes, sm_count;
+    bool cuda;
+} KnownGpu;
+static const KnownGpu known_gpus[] = {
+    {"sm_80", 70, 163, 108, false}, {"sm_86", 71, 99, 84, false},    {"sm_87", 74, 163, 16, false},
+    {"sm_89", 78, 99, 128, false},  {"sm_90", 78, 227, 132, true},   {"sm_90a", 80, 227, 132, true},
+    {"sm_100", 86, 227, 148, false}, {"sm_103", 88, 227, 148, false}, {"sm_120", 87, 99, 170, false},
+};
+static const KnownGpu any_gpu = {"sm_80", 70, 99, 108, false}; /* and whatever came after it */
+
+/* NULL: no such GPU. */
+static const KnownGpu *find_gpu(const char *arch)
+{
+    for (size_t k = 0; k < sizeof known_gpus / sizeof *known_gpus; k++)
+        if (!strcmp(arch, known_gpus[k].name))
+            return &known_gpus[k];
+    return NULL;
+}
+
+static void fill_gpu(Target *target, TargetKind kind, const KnownGpu *gpu)
+{
+    target->kind = kind;
+    snprintf(target->arch, sizeof target->arch, "%s", gpu->name);
+    target->shared_bytes = gpu->shared_kbytes * 1024;
+    target->sm_count = gpu->sm_count;
+}
+
 static bool parse_cuda(Diag *diag, const char *text, Target *target)
 {
     const char *arch = !strcmp(text, "cuda") ? "sm_90a" : !strncmp(text, "cuda:", 5) ? text + 5 : text;
-    if (strcmp(arch, "sm_90a") && strcmp(arch, "sm_90")) {
+    const KnownGpu *gpu = find_gpu(arch);
+    if (!gpu)
         diag_fix(diag,
                  diag_error(diag, SPAN_NONE, "unknown-target",
                             "the target '%s' is for no GPU that is known: sm_90a (Hopper) and sm_90 (the same without its "
                             "asynchronous products) are", text),
                  "use 'cuda' or 'cuda:sm_90a'");
+    else if (!gpu->cuda)
+        diag_fix(diag,
+                 diag_error(diag, SPAN_NONE, "unsupported-target",
+                            "the target '%s' is not supported: CUDA C++ is made for sm_90a and sm_90", text),
+                 "use 'ptx:%s', for which LLVM makes the code", gpu->name);
+    if (!gpu || !gpu->cuda)
         return false;
-    }
-    target->kind = TARGET_CUDA;
-    snprintf(target->name, sizeof target->name, "cuda:%s", arch);
-    snprintf(target->arch, sizeof target->arch, "%s", arch);
-    target->shared_bytes = 227 * 1024;
-    target->sm_count = 132;
+    fill_gpu(target, TARGET_CUDA, gpu);
+    snprintf(target->name, sizeof target->name, "cuda:%s", gpu->name);
     return true;
 }
 
 static bool parse_ptx(Diag *diag, const char *text, Target *target)
 {
 #if ATTUNE_HAVE_PTX
-    return llvm_ptx_target(diag, text[3] == ':' ? text + 4 : "", target);
+    const KnownGpu *gpu = text[3] == ':' ? find_gpu(text + 4) : &any_gpu;
+    if (!gpu || strchr(gpu->name + 3, 'a')) { /* sm_90a: nothing here is for that one alone */
+        Text names = {.arena = diag->arena};
+        for (size_t k = 0; k < sizeof known_gpus / sizeof *known_gpus; k++)
+            if (!strchr(known_gpus[k].name + 3, 'a'))
+                text_add(&names, ", ptx:%s", known_gpus[k].name);
+        diag_fix(diag,
+                 diag_error(diag, SPAN_NONE, "unknown-target", "the target '%s' is for no GPU that is known", text),
+                 "known ones: ptx (any from sm_80 on)%s", names.data);
+        return false;
+    }
+    fill_gpu(target, TARGET_PTX, gpu);
+    llvm_ptx_target(gpu->language, target);
+    return true;
 #else
     (void)target;
     diag_fix(diag,

@@ -14,8 +14,8 @@ Kernel *llvm_cpu_emit(const Target *target, Arena *arena, Diag *diag, const Prog
 /* The LLVM IR (optimised) or assembly of the same, as text in the arena. */
 char *llvm_cpu_text(const Target *target, Arena *arena, Diag *diag, const Program *program, bool assembly);
 
-/* Fills the facts of a Target for PTX: "" for any device from sm_80 on, or "sm_90" and the like. */
-bool llvm_ptx_target(Diag *diag, const char *arch, Target *target);
+/* What LLVM wants to know of a Target for PTX whose arch is set. language: the version of PTX, 78 for 7.8. */
+void llvm_ptx_target(int language, Target *target);
 /* PTX text for every phase, which the driver of the device compiles; the same entries. Like cuda_emit it sets
  * threads and shared_bytes of every phase. NULL with diagnostics. */
 Kernel *llvm_ptx_emit(const Target *target, Arena *arena, Diag *diag, Program *program);

@@ -70,7 +70,7 @@ static bool make_code(const Target *target, const Target *host, Arena *arena, Di
     *code = (PtxCode){.text = NULL};
     cuda_ranges(p->g);
     bool done = llvm_module_open(&p->l, m, LLVMRelocPIC) && emit_phases(p, code) &&
-                llvm_module_optimise(&p->l, m, getenv("PIPE") ? getenv("PIPE") : pass_pipeline);
+                llvm_module_optimise(&p->l, m, pass_pipeline);
     if (done && form == FORM_IR) {
         char *text = LLVMPrintModuleToString(m->module);
         code->size = strlen(text);

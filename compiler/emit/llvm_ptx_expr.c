@@ -192,9 +192,9 @@ static V power_of_two(Ptx *p, V a)
     return ptx_approx(p, "ex2.approx.ftz.f32", a, NULL);
 }
 
-/* exp(x) = 2^h 2^l with h = x log2 e rounded and l what that lost, so small that 2^l is 1 + l ln 2. The machine's
- * power of two is good to 2 units in the last place, subnormal results too. The bounds are where the result is
- * infinite, with l > 0, and zero. */
+/* exp(x) = 2^h 2^l with h = x log2 e rounded and l what that lost, so small that 2^l is 1 + l ln 2. The
+ * machine's power of two is good to 2 units in the last place, subnormals too. At the bounds the result
+ * is infinite and zero. */
 static V exponential(Ptx *p, V x)
 {
     LLVMBuilderRef b = p->l.b;
@@ -206,7 +206,7 @@ static V exponential(Ptx *p, V x)
     V l = fused(p, x, number(p, high), LLVMBuildFNeg(b, h, ""));
     l = fused(p, x, number(p, M_LOG2E - high), l);
     V power = ptx_approx(p, "ex2.approx.f32", h, NULL);
-    return fused(p, power, multiply(p, l, number(p, M_LN2)), power);
+    return multiply(p, power, fused(p, l, number(p, M_LN2), number(p, 1)));
 }
 
 /* x^n for a small whole n: the multiplications of repeated squaring. */

@@ -1,10 +1,9 @@
 /* Elementwise steps and copies; the distribution over threads is that of cuda_plain_group.c. */
 #include "llvm_ptx.h"
-#include <stdlib.h>
 
 #define V LLVMValueRef
 
-enum { MOST_AT_ONCE = 2, MOST_WORK = 32 };
+enum { MOST_AT_ONCE = 4, MOST_WORK = 32 };
 
 typedef struct Rows {
     Ptx *p;
@@ -67,7 +66,7 @@ static const Inst *result_of(const Ptx *p, const Step *step, int k)
 /* Some elements of a row at once. Results go to memory after all members have read it. */
 static void group_elements(Ptx *p, const Step *step, const V *total, int axis, const V *columns, int count)
 {
-    V results[4][PLAIN_MAX_MEMBERS];
+    V results[MOST_AT_ONCE][PLAIN_MAX_MEMBERS];
     int mark = p->named_count;
     for (int n = 0; n < count; n++) {
         p->coord[axis] = columns[n];
@@ -131,7 +130,7 @@ typedef struct GroupLoop {
 /* Columns that a thread takes in one go: loads come together, as far as the group is small. */
 static int at_once(const GroupLoop *l)
 {
-    int count = getenv("COL") ? atoi(getenv("COL")) : MOST_AT_ONCE;
+    int count = MOST_AT_ONCE;
     while (count > 1 && (l->columns % (l->lanes * count) != 0 || count * l->step->member_count > MOST_WORK))
         count /= 2;
     return count;
@@ -149,7 +148,7 @@ static void group_columns(Ptx *p, GroupLoop *l)
         for (int k = 0; k < step->member_count; k++)
             hoist_inst(&hoisting, step->members[k]);
     }
-    V first = ptx_mod(p, p->thread, l->lanes), column[4];
+    V first = ptx_mod(p, p->thread, l->lanes), column[MOST_AT_ONCE];
     int count = at_once(l);
     PtxLoop columns = ptx_loop(p, first, PTX_INT(p, l->columns), l->lanes * count);
     for (int n = 0; n < count; n++)

@@ -4,7 +4,6 @@
  * attune_tid_x. Results of several registers go where the first operand points. */
 #include "llvm_ptx.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK_OVERHEAD = 1024, MOST_BLOCKS = 3 };
@@ -165,8 +164,7 @@ void ptx_function_attributes(Ptx *p, LLVMValueRef function)
     add_text_attribute(p, function, "nvvm.maxntid", arena_printf(p->l.arena, "%d", PLAIN_THREADS));
     /* As many blocks at once as shared memory holds, but never fewer registers than work can be done with. */
     int blocks = p->l.target->shared_bytes / (p->plan.bytes + BLOCK_OVERHEAD);
-    int most = getenv("MINB") ? atoi(getenv("MINB")) : MOST_BLOCKS;
-    blocks = blocks > most ? most : blocks;
+    blocks = blocks > MOST_BLOCKS ? MOST_BLOCKS : blocks;
     if (blocks > 1)
         add_text_attribute(p, function, "nvvm.minctasm", arena_printf(p->l.arena, "%d", blocks));
     LLVMSetFunctionCallConv(function, 71 /* PTX_Kernel */);

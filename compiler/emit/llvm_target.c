@@ -152,40 +152,12 @@ bool llvm_cpu_target(Diag *diag, const char *cpu, const char *triple, Target *ta
     return true;
 }
 
-/* PTX is compiled for the device by its driver: code for an older one runs on newer ones. Shared memory is
- * what a block may have on every device that the name stands for; language: the oldest version of PTX that
- * knows the device, so that old drivers take it. */
-typedef struct KnownGpu { const char *name; int language, shared_kbytes, sm_count; } KnownGpu;
-static const KnownGpu known_gpus[] = {
-    {"sm_80", 70, 163, 108}, {"sm_86", 71, 99, 84},   {"sm_87", 74, 163, 16},   {"sm_89", 78, 99, 128},
-    {"sm_90", 78, 227, 132}, {"sm_100", 86, 227, 148}, {"sm_103", 88, 227, 148}, {"sm_120", 87, 99, 170},
-};
-
-bool llvm_ptx_target(Diag *diag, const char *arch, Target *target)
+void llvm_ptx_target(int language, Target *target)
 {
-    static const KnownGpu any = {"sm_80", 70, 99, 108};
-    const KnownGpu *gpu = arch[0] ? NULL : &any;
-    Text names = {.arena = diag->arena};
-    for (size_t k = 0; k < sizeof known_gpus / sizeof *known_gpus; k++) {
-        if (!strcmp(arch, known_gpus[k].name))
-            gpu = &known_gpus[k];
-        text_add(&names, "%sptx:%s", k ? ", " : "", known_gpus[k].name);
-    }
-    if (!gpu) {
-        Message *m = diag_error(diag, SPAN_NONE, "unknown-target",
-                                "the target 'ptx:%s' is for no GPU that is known", arch);
-        diag_fix(diag, m, "known ones: ptx (any from sm_80 on), %s", names.data);
-        return false;
-    }
     initialise_once();
-    target->kind = TARGET_PTX;
-    snprintf(target->arch, sizeof target->arch, "%s", gpu->name);
-    snprintf(target->cpu, sizeof target->cpu, "%s", gpu->name);
+    snprintf(target->cpu, sizeof target->cpu, "%s", target->arch);
     snprintf(target->triple, sizeof target->triple, "nvptx64-nvidia-cuda");
-    snprintf(target->features, sizeof target->features, "+ptx%d", gpu->language);
-    target->shared_bytes = gpu->shared_kbytes * 1024;
-    target->sm_count = gpu->sm_count;
-    return true;
+    snprintf(target->features, sizeof target->features, "+ptx%d", language);
 }
 
 static char version[32];

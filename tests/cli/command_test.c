@@ -180,6 +180,8 @@ static void test_run(void)
         {"run causal.attn --threads 0", WRONG, "", "--threads: '0'"},
         {"run causal.attn --target abacus", WRONG, "", "abacus"},
         {"run causal.attn --target ptx:sm_20 --shape M=20,D=16", WRONG, "", "ptx:sm_20"},
+        {"run causal.attn --target cuda:sm_100 --shape M=20,D=16", WRONG, "", "is not supported"},
+        {"run causal.attn --target cuda:sm_100 --shape M=20,D=16", WRONG, "", "use 'ptx:sm_100'"},
         {"run causal.attn --target sm_20 --shape M=20,D=16", WRONG, "", "for no GPU that is known"},
         {"run causal.attn --input x=y.npy", USAGE, "", "no input 'x'"},
         {"run documents.attn --input doc", USAGE, "", "is not NAME=FILE"},

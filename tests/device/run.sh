@@ -3,10 +3,12 @@
 #
 #     tests/device/run.sh pack DIR [BUILD]     where things are built: builds in BUILD (build-device), puts what
 #                                              runs into DIR, stripped
+#     tests/device/run.sh pack_llvm DIR [BUILD]   likewise, for `ptx`: two programs with LLVM inside (BUILD: build-device-llvm)
 #     tests/device/run.sh warm DIR [OPTION]... likewise: compiles kernels into a cache that travels with DIR;
 #                                              options as those of `check` will be
 #     tests/device/run.sh runtime BIN          the runtime, with a hand-written kernel
 #     tests/device/run.sh check BIN [OPTION].. shipped kernels against the reference: test_spec_device's options
+#     tests/device/run.sh ptx BIN [OPTION]..   the same with kernels that LLVM makes there (TARGET: ptx)
 #     tests/device/run.sh sanitize BIN [OPTION]...   a sample of that under compute-sanitizer
 #     tests/device/run.sh hopper BIN [OPTION]...     hopper_bench.py (needs PyTorch) with these options
 #     tests/device/run.sh bench BIN [NAME]     TFLOP/s of the benchmark's cases, those whose name holds NAME, without
@@ -45,6 +47,19 @@ pack() { # DIR BUILD
         cp -L "$(find_program $name)" "$directory/$name" && strip --strip-unneeded "$directory/$name" || exit 1
     done
     ls -l "$directory"
+}
+
+pack_llvm() { # DIR BUILD
+    local directory=$1 name
+    bin=$2
+    cmake -S "$root" -B "$bin" -G Ninja -DCMAKE_BUILD_TYPE=Release -DATTUNE_STATIC=ON ${LLVM_DIR:+-DLLVM_DIR="$LLVM_DIR"} \
+          -DCMAKE_EXE_LINKER_FLAGS=-Wl,--gc-sections > "$bin.log" 2>&1 || { cat "$bin.log"; exit 1; }
+    ninja -C "$bin" attune_command test_spec_device > "$bin.log" 2>&1 || { tail -40 "$bin.log"; exit 1; }
+    mkdir -p "$directory/llvm"
+    for name in attune test_spec_device; do
+        cp "$(find_program $name)" "$directory/llvm/$name" && strip --strip-unneeded "$directory/llvm/$name" || exit 1
+    done
+    tar -C "$directory" -cJf "$directory/llvm.tar.xz" llvm && rm -r "$directory/llvm" && ls -l "$directory/llvm.tar.xz"
 }
 
 warm() { # OPTION...
@@ -87,6 +102,15 @@ check() { # OPTION...
     local status=$?
     [ $status -eq 77 ] && return 1
     return $status
+}
+
+ptx() { # OPTION...
+    target=${TARGET:-ptx}
+    if [ -f "$bin/llvm.tar.xz" ]; then
+        [ -d /tmp/llvm ] || tar -C /tmp -xJf "$bin/llvm.tar.xz" || return 1
+        bin=/tmp/llvm
+    fi
+    check "$@"
 }
 
 sanitize() { # OPTION...
@@ -192,12 +216,13 @@ session() { # [SECONDS]
 what=${1:-}
 case $what in
 pack) [ $# -ge 2 ] || exit 2; pack "$2" "${3:-$root/build-device}" ;;
-warm | runtime | check | sanitize | hopper | bench | host | aot | session)
+pack_llvm) [ $# -ge 2 ] || exit 2; pack_llvm "$2" "${3:-$root/build-device-llvm}" ;;
+warm | runtime | check | ptx | sanitize | hopper | bench | host | aot | session)
     [ $# -ge 2 ] || exit 2
     bin=$(cd "$2" && pwd) || exit 2
     shift 2
     [ "$what" = warm ] || { unpack; machine; }
     "$what" "$@"
     ;;
-*) sed -n '2,25s/^# \{0,1\}//p' "$0"; exit 2 ;;
+*) sed -n '2,27s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
