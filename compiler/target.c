@@ -90,7 +90,6 @@ static bool parse_cuda(Diag *diag, const char *text, Target *target)
 
 static bool parse_ptx(Diag *diag, const char *text, Target *target)
 {
-#if ATTUNE_HAVE_PTX
     const KnownGpu *gpu = text[3] == ':' ? find_gpu(text + 4) : &any_gpu;
     if (!gpu || strchr(gpu->name + 3, 'a')) { /* sm_90a: nothing here is for that one alone */
         Text names = {.arena = diag->arena};
@@ -103,10 +102,10 @@ static bool parse_ptx(Diag *diag, const char *text, Target *target)
         return false;
     }
     fill_gpu(target, TARGET_PTX, gpu);
+#if ATTUNE_HAVE_PTX
     llvm_ptx_target(gpu->language, target);
     return true;
 #else
-    (void)target;
     diag_fix(diag,
              diag_error(diag, SPAN_NONE, "unknown-target",
                         "this build has no LLVM with NVPTX, which the target '%s' needs", text),
