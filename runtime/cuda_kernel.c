@@ -119,8 +119,8 @@ static AttuneStatus load_module(const AttuneKernel *kernel, const CudaCode *code
 {
     const Device *d = m->device;
     if (!arch_fits(code, d))
-        return error_set(error, ATTUNE_ERROR_TARGET, "the kernel was compiled for %s, but device %d (%s) is sm_%d%d", code->arch,
-                         d->index, d->name, d->major, d->minor);
+        return error_set(error, ATTUNE_ERROR_TARGET, "the kernel was compiled for %s, but device %d (%s) is sm_%d%d: the target "
+                         "'ptx' is for any from sm_80 on", code->arch, d->index, d->name, d->major, d->minor);
     AttuneStatus status = device_check(d, d->cuda->ModuleLoadData(&m->module, code->image), "loading the kernel", error);
     for (int p = 0; p < kernel->description->shape.phase_count && status == ATTUNE_OK; p++)
         status = load_phase(kernel, m, p, error);
