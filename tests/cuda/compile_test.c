@@ -125,7 +125,7 @@ static void check_unit(const Unit *unit)
     bool is_fast = false;
     for (int p = 0; kernel && p < kernel->phase_count; p++)
         check_phase(unit, kernel, &kernel->phases[p], &is_fast);
-    if (!kernel && !(diag->first && !strcmp(diag->first->id, "not-yet")))
+    if (!kernel && !shipped_is_refused(diag))
         complain(unit, "no kernel:", diag_to_text(diag));
     for (const Message *entry = kernel ? diag->first : NULL; entry; entry = entry->next)
         if (!strcmp(entry->id, "slow-code") && strstr(entry->text, "serialised"))

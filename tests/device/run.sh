@@ -205,6 +205,7 @@ session() { # [SECONDS]
     part 90 check.txt check --jobs 16 --limit 60
     part 60 repeat.txt check --quick --random 2 --repeat 20 --jobs 16 --limit 25 --seed 7
     part 70 sanitize.txt sanitize
+    [ -f "$bin/llvm.tar.xz" ] && part 40 ptx.txt ptx --quick --random 2 --jobs 16 --limit 25
     part 20 runtime.txt host
     part 30 runtime.txt aot
     LINES_EACH=110 COLUMNS_EACH=300 part $((benching + 40)) hopper.txt hopper --seconds "$benching" --groups dense,variants,sigmoid,decode,entmax,neighbourhood,jit

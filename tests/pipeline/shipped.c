@@ -103,3 +103,8 @@ CaseShape shipped_shape(const Spec *spec, const char *path, const CaseShape *giv
         shape.q_size = 0;
     return shape;
 }
+
+bool shipped_is_refused(const Diag *diag)
+{
+    return diag->first && (!strcmp(diag->first->id, "not-yet") || !strcmp(diag->first->id, "feature-width"));
+}

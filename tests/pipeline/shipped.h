@@ -14,5 +14,7 @@ int shipped_small_settings(const Spec *spec, SpecSetting *settings);
 CaseShape shipped_shape(const Spec *spec, const char *path, const CaseShape *given, uint64_t seed);
 /* Ragged problems whose queries pass the last key are refused at launch when an array goes by position. */
 bool shipped_shape_fits(const Spec *spec, const CaseShape *shape);
+/* The message says that there can be no such kernel: for now, or because a feature of these widths is too wide. */
+bool shipped_is_refused(const Diag *diag);
 
 #endif
