@@ -8,7 +8,7 @@
 
 static void barrier(Emitter *e)
 {
-    cuda_line(e->g, "__syncthreads();\n");
+    plain_barrier(e);
     plain_none_pending(e->pending);
 }
 
@@ -84,15 +84,19 @@ static void emit_if(Emitter *e, const Step *step)
     cuda_line(e->g, "if (%s) {\n", plain_element(e, step->members[0]->args[0]));
     e->g->indent += 4;
     Pending *other = plain_pending(e->g, e->pending), *after = e->pending;
+    bool copies = e->copies, after_copies;
     emit_steps(e, step->body);
     plain_close(e);
     e->pending = other;
+    after_copies = e->copies;
+    e->copies = copies;
     if (step->orelse) {
         cuda_line(e->g, "else {\n");
         e->g->indent += 4;
         emit_steps(e, step->orelse);
         plain_close(e);
     }
+    e->copies |= after_copies;
     if (plain_join(e->pending, after))
         barrier(e);
 }
@@ -110,7 +114,7 @@ static void emit_steps(Emitter *e, const Step *step)
             continue;
         }
         if (plain_order(&e->plan, e->pending, step))
-            cuda_line(e->g, "__syncthreads();\n");
+            plain_barrier(e);
         if (step->kind != STEP_SCALAR)
             comment(e, step);
         switch (step->kind) {

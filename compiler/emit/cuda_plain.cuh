@@ -19,6 +19,16 @@ template <bool TRANSPOSED> ATTUNE_FN void attune_ldmatrix(unsigned (&r)[4], cons
                      : "r"(at)
                      : "memory");
 }
+/* 16 bytes from global to shared memory, zeros instead unless `take`; there after attune_wait_copies. */
+ATTUNE_FN void attune_copy16(void *to, const void *from, bool take)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"((unsigned)__cvta_generic_to_shared(to)), "l"(__cvta_generic_to_global(from)),
+                   "r"(take ? 16 : 0)
+                 : "memory");
+}
+ATTUNE_FN void attune_wait_copies(void) { asm volatile("cp.async.wait_all;" : : : "memory"); }
 template <bool BF16>
 ATTUNE_FN void attune_mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
@@ -38,6 +48,11 @@ ATTUNE_FN void attune_mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, un
 #endif
 
 template <bool INTO> ATTUNE_FN void attune_give(float *to, float value) { *to = INTO ? *to + value : value; }
+template <bool INTO> ATTUNE_FN void attune_give(float *to, float first, float second)
+{
+    float2 old = INTO ? *(float2 *)to : make_float2(0.0f, 0.0f);
+    *(float2 *)to = INTO ? make_float2(old.x + first, old.y + second) : make_float2(first, second);
+}
 
 /* c[R][S] = sum over K of a b on tensor cores. A warp takes 16 rows and 32 columns at a time. */
 template <bool BF16, bool A_TRANSPOSED, bool B_TRANSPOSED, bool INTO, int R, int S, int K, int A_PITCH,
@@ -73,8 +88,12 @@ ATTUNE_FN void attune_product(float *c, const unsigned short *a, const unsigned 
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 const int row = r + lane / 4 + e / 2 * 8, column = s + n * 8 + lane % 4 * 2 + e % 2;
-                if ((R % 16 == 0 || row < R) && (S % 32 == 0 || column < S))
+                if (!((R % 16 == 0 || row < R) && (S % 32 == 0 || column < S)))
+                    continue;
+                if (S % 2 || C_PITCH % 2)
                     attune_give<INTO>(&c[row * C_PITCH + column], sum[n][e]);
+                else if (e % 2 == 0) /* both columns exist, or neither */
+                    attune_give<INTO>(&c[row * C_PITCH + column], sum[n][e], sum[n][e + 1]);
             }
     }
 }

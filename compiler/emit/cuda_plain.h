@@ -12,6 +12,7 @@
 enum {
     PLAIN_THREADS = 256,
     PLAIN_MAX_MEMBERS = 48,
+    PLAIN_AT_ONCE = 4, /* columns: see plain_at_once */
     PLAIN_SLICE = 64 /* of a long axis that a product sums over */
 };
 
@@ -89,6 +90,8 @@ int64_t plain_extent(const CudaGen *g, int axis);
 bool plain_same_axes(const TileType *a, const TileType *b);
 /* Neighbouring lanes that share a row in the loop of a group. */
 int plain_lanes(const CudaGen *g, const TileType *axes);
+/* Columns of a row that a thread takes in one go, so that their loads come together; few in large groups. */
+int plain_at_once(const CudaGen *g, const Step *group);
 /* A group that is a copy of rows of a tensor that lie together: they go 16 bytes at a time. */
 bool plain_is_copy(const PlainPlan *plan, const Step *step);
 

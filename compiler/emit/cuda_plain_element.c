@@ -107,6 +107,14 @@ const char *plain_rounded(Emitter *e, ElemType elem, const char *text)
                                    : text;
 }
 
+void plain_barrier(Emitter *e)
+{
+    if (e->copies)
+        cuda_line(e->g, "attune_wait_copies();\n");
+    e->copies = false;
+    cuda_line(e->g, "__syncthreads();\n");
+}
+
 void plain_open(Emitter *e)
 {
     cuda_line(e->g, "{\n");

@@ -11,6 +11,7 @@ typedef struct Emitter {
     uint32_t *named;         /* stack of those that have a name, so that a scope can forget them */
     int named_count;
     Pending *pending;        /* accesses since the last barrier */
+    bool copies;             /* asynchronous copies may be on their way */
 } Emitter;
 
 #define PRINT(...) arena_printf(e->g->arena, __VA_ARGS__)
@@ -28,6 +29,8 @@ const char *plain_read(Emitter *e, const Inst *value); /* from memory, to memory
 void plain_write(Emitter *e, const Inst *value, const char *text);
 /* A var of a storage type holds rounded floats. */
 const char *plain_rounded(Emitter *e, ElemType elem, const char *text);
+/* For what copies brought too. */
+void plain_barrier(Emitter *e);
 void plain_open(Emitter *e);
 void plain_close(Emitter *e);
 /* The coordinates of row `r` along all axes but the last. */

@@ -63,17 +63,57 @@ static void group_member(Emitter *e, const Inst *inst)
     }
 }
 
-/* Results go to memory after all members have read it. */
-static void group_results(Emitter *e, const Step *step)
+/* The tile that gets what member k computes; NULL: none, or a later member's value. */
+static const Inst *result_of(const Emitter *e, const Step *step, int k)
 {
-    for (int k = 0; k < step->member_count; k++) {
-        const Inst *inst = step->members[k], *value = inst->op == TILE_SET ? inst->target : inst;
-        bool last = inst->op != TILE_REDUCE && inst->op != TILE_STORE && e->plan.values[value->id].buffered;
-        for (int later = k + 1; later < step->member_count; later++)
-            last = last && step->members[later]->target != value;
-        if (last)
-            plain_write(e, value, e->name[value->id]);
+    const Inst *inst = step->members[k], *value = inst->op == TILE_SET ? inst->target : inst;
+    bool last = inst->op != TILE_REDUCE && inst->op != TILE_STORE && e->plan.values[value->id].buffered;
+    for (int later = k + 1; later < step->member_count; later++)
+        last = last && step->members[later]->target != value;
+    return last ? value : NULL;
+}
+
+/* The loop over a row's columns. Results go to memory after all members have read it, at all columns of a
+ * trip. */
+static void group_columns(Emitter *e, const Step *step, int lanes)
+{
+    int axis = step->axes.axis[step->axes.axis_count - 1], columns = (int)plain_extent(e->g, axis),
+        mark = e->named_count, count = plain_at_once(e->g, step);
+    const char *number = count > 1 ? PRINT("n%u", e->g->next_name++) : NULL,
+               *column = number ? "column" : PRINT("a%d", axis), *results[PLAIN_MAX_MEMBERS] = {NULL};
+    cuda_line(e->g, "for (int %s = threadIdx.x %% %d; %s < %d; %s += %d) {\n", column, lanes, column, columns,
+              column, lanes * count);
+    e->g->indent += 4;
+    for (int k = 0; number && k < step->member_count; k++) {
+        const Inst *value = result_of(e, step, k);
+        if (!value)
+            continue;
+        results[k] = PRINT("w%u", e->g->next_name++);
+        cuda_line(e->g, "%s %s[%d];\n", cuda_type(e->g, value), results[k], count);
     }
+    for (int pass = 0; pass < (number ? 2 : 1); pass++) {
+        if (number) {
+            cuda_line(e->g, "#pragma unroll\n");
+            cuda_line(e->g, "for (int %s = 0; %s < %d; %s++) {\n", number, number, count, number);
+            e->g->indent += 4;
+            cuda_line(e->g, "const int a%d = column + %s * %d;\n", axis, number, lanes);
+        }
+        for (int k = 0; pass == 0 && k < step->member_count; k++)
+            group_member(e, step->members[k]);
+        for (int k = 0; k < step->member_count; k++) {
+            const Inst *value = result_of(e, step, k);
+            if (!value)
+                continue;
+            if (number && pass == 0)
+                cuda_line(e->g, "%s[%s] = %s;\n", results[k], number, e->name[value->id]);
+            else
+                plain_write(e, value, number ? PRINT("%s[%s]", results[k], number) : e->name[value->id]);
+        }
+        plain_leave(e, mark);
+        if (number)
+            plain_close(e);
+    }
+    plain_close(e);
 }
 
 /* The padding of operands of tensor cores along the axis that is summed. */
@@ -135,15 +175,7 @@ void plain_group(Emitter *e, const Step *step)
     Rows hoisting = {e, last};
     for (int k = 0; axes->axis_count > 1 && k < step->member_count; k++)
         hoist_inst(&hoisting, step->members[k]);
-    int row_mark = e->named_count;
-    cuda_line(e->g, "for (int a%d = threadIdx.x %% %d; a%d < %d; a%d += %d) {\n", last, lanes, last, columns,
-              last, lanes);
-    e->g->indent += 4;
-    for (int k = 0; k < step->member_count; k++)
-        group_member(e, step->members[k]);
-    group_results(e, step);
-    plain_close(e);
-    plain_leave(e, row_mark);
+    group_columns(e, step, lanes);
     if (axes->axis_count > 1)
         plain_close(e);
     plain_leave(e, mark);
@@ -187,8 +219,13 @@ void plain_copy(Emitter *e, const Step *step)
     plain_name_row(e, axes, "row");
     const char *guard = load->guard ? plain_element(e, load->guard) : "true";
     const char *from = cuda_address(e->g, load, plain_operands(e));
-    cuda_line(e->g, "*(uint4 *)(%s + row * %d + a%d) = %s ? *(const uint4 *)%s : make_uint4(0, 0, 0, 0);\n",
-              plain_buffer(e, load), v->pitch, last, guard, from);
+    const char *to = PRINT("(%s + row * %d + a%d)", plain_buffer(e, load), v->pitch, last);
+    if (v->spilled)
+        cuda_line(e->g, "*(uint4 *)%s = %s ? *(const uint4 *)%s : make_uint4(0, 0, 0, 0);\n", to, guard,
+                  from);
+    else
+        cuda_line(e->g, "attune_copy16(%s, %s, %s);\n", to, from, guard);
+    e->copies |= !v->spilled;
     plain_close(e);
     plain_leave(e, mark);
     plain_close(e);

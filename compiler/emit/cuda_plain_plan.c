@@ -46,6 +46,17 @@ int plain_lanes(const CudaGen *g, const TileType *axes)
     return lanes;
 }
 
+int plain_at_once(const CudaGen *g, const Step *group)
+{
+    enum { MOST_WORK = 32 };
+    const TileType *axes = &group->axes;
+    int count = PLAIN_AT_ONCE, lanes = plain_lanes(g, axes);
+    int64_t columns = plain_extent(g, axes->axis[axes->axis_count - 1]);
+    while (count > 1 && (columns % (lanes * count) != 0 || count * group->member_count > MOST_WORK))
+        count /= 2;
+    return count;
+}
+
 /* The last index runs along the tile's last axis, and nothing else depends on it. */
 bool plain_is_copy(const PlainPlan *plan, const Step *step)
 {

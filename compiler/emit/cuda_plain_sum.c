@@ -189,9 +189,9 @@ static void sliced_product(Emitter *e, const Step *step, const Matrix operands[2
     e->g->indent += 4;
     for (int k = 0; k < 2; k++)
         fill_slice(e, contract, &operands[k]);
-    cuda_line(e->g, "__syncthreads();\n");
+    plain_barrier(e);
     product_call(e, contract, &step->axes, operands, PLAIN_SLICE, true);
-    cuda_line(e->g, "__syncthreads();\n");
+    plain_barrier(e);
     plain_close(e);
 }
 

@@ -3,8 +3,6 @@
 
 #define V LLVMValueRef
 
-enum { MOST_AT_ONCE = 4, MOST_WORK = 32 };
-
 typedef struct Rows {
     Ptx *p;
     int last;
@@ -66,7 +64,7 @@ static const Inst *result_of(const Ptx *p, const Step *step, int k)
 /* Some elements of a row at once. Results go to memory after all members have read it. */
 static void group_elements(Ptx *p, const Step *step, const V *total, int axis, const V *columns, int count)
 {
-    V results[MOST_AT_ONCE][PLAIN_MAX_MEMBERS];
+    V results[PLAIN_AT_ONCE][PLAIN_MAX_MEMBERS];
     int mark = p->named_count;
     for (int n = 0; n < count; n++) {
         p->coord[axis] = columns[n];
@@ -127,15 +125,6 @@ typedef struct GroupLoop {
     V total[PLAIN_MAX_MEMBERS], row;
 } GroupLoop;
 
-/* Columns that a thread takes in one go: loads come together, as far as the group is small. */
-static int at_once(const GroupLoop *l)
-{
-    int count = MOST_AT_ONCE;
-    while (count > 1 && (l->columns % (l->lanes * count) != 0 || count * l->step->member_count > MOST_WORK))
-        count /= 2;
-    return count;
-}
-
 static void group_columns(Ptx *p, GroupLoop *l)
 {
     const Step *step = l->step;
@@ -148,8 +137,8 @@ static void group_columns(Ptx *p, GroupLoop *l)
         for (int k = 0; k < step->member_count; k++)
             hoist_inst(&hoisting, step->members[k]);
     }
-    V first = ptx_mod(p, p->thread, l->lanes), column[MOST_AT_ONCE];
-    int count = at_once(l);
+    V first = ptx_mod(p, p->thread, l->lanes), column[PLAIN_AT_ONCE];
+    int count = plain_at_once(p->g, step);
     PtxLoop columns = ptx_loop(p, first, PTX_INT(p, l->columns), l->lanes * count);
     for (int n = 0; n < count; n++)
         column[n] = ptx_add(p, columns.index, n * l->lanes);

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-enum { BLOCK_OVERHEAD = 1024, MOST_BLOCKS = 3 };
-
 static LLVMValueRef call_host(Ptx *p, LLVMTypeRef result, const char *instruction, LLVMValueRef *args,
                               int count)
 {
@@ -149,6 +147,15 @@ static void add_text_attribute(Ptx *p, LLVMValueRef function, const char *name, 
                                                       (unsigned)strlen(value)));
 }
 
+/* Blocks that should be at work on a multiprocessor at once, for which registers are kept: as many as shared
+ * memory holds, but never so many that too few registers are left to work with. */
+static int blocks_at_once(const PlainPlan *plan)
+{
+    enum { OVERHEAD = 1024, MOST = 3 };
+    int blocks = plan->g->target->shared_bytes / (plan->bytes + OVERHEAD);
+    return blocks > MOST ? MOST : blocks > 1 ? blocks : 1;
+}
+
 void ptx_function_attributes(Ptx *p, LLVMValueRef function)
 {
     if (p->host)
@@ -162,10 +169,7 @@ void ptx_function_attributes(Ptx *p, LLVMValueRef function)
     add_text_attribute(p, function, "target-cpu", p->l.target->cpu);
     add_text_attribute(p, function, "target-features", p->l.target->features);
     add_text_attribute(p, function, "nvvm.maxntid", arena_printf(p->l.arena, "%d", PLAIN_THREADS));
-    /* As many blocks at once as shared memory holds, but never fewer registers than work can be done with. */
-    int blocks = p->l.target->shared_bytes / (p->plan.bytes + BLOCK_OVERHEAD);
-    blocks = blocks > MOST_BLOCKS ? MOST_BLOCKS : blocks;
-    if (blocks > 1)
-        add_text_attribute(p, function, "nvvm.minctasm", arena_printf(p->l.arena, "%d", blocks));
+    add_text_attribute(p, function, "nvvm.minctasm",
+                       arena_printf(p->l.arena, "%d", blocks_at_once(&p->plan)));
     LLVMSetFunctionCallConv(function, 71 /* PTX_Kernel */);
 }

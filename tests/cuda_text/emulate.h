@@ -32,6 +32,10 @@ struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return uint4{x, y, z, w}; }
+struct alignas(8) float2 {
+    float x, y;
+};
+static inline float2 make_float2(float x, float y) { return float2{x, y}; }
 
 /* Fibers ----------------------------------------------------------------------------------------------------
  */
@@ -302,6 +306,41 @@ template <bool BF16> static void attune_mma(float (&c)[4], const unsigned (&a)[4
             c[e] += emulate_half<BF16>(posts[lane / 4 * 4 + k % 8 / 2].words[k / 8 * 2 + low], k % 2) *
                     emulate_half<BF16>(posts[column * 4 + k % 8 / 2].words[4 + k / 8], k % 2);
     }
+}
+
+/* Copies arrive when they are waited for: code that reads earlier finds what was there. */
+struct EmulateCopy {
+    unsigned char *to;
+    const void *from;
+    bool take;
+};
+enum { EMULATE_COPIES = 4096 };
+static EmulateCopy emulate_copies[EMULATE_THREADS][EMULATE_COPIES];
+static int emulate_copy_count[EMULATE_THREADS];
+
+
+static void attune_wait_copies(void)
+{
+    unsigned t = threadIdx.x;
+    for (int k = 0; k < emulate_copy_count[t]; k++) {
+        const EmulateCopy *copy = &emulate_copies[t][k];
+        memset(copy->to, 0, 16);
+        if (copy->take)
+            memcpy(copy->to, copy->from, 16);
+    }
+    emulate_copy_count[t] = 0;
+}
+
+static void attune_copy16(void *to, const void *from, bool take)
+{
+    unsigned t = threadIdx.x;
+    if ((uintptr_t)to % 16 || (take && (uintptr_t)from % 16)) {
+        fprintf(stderr, "cp.async: an address is not aligned\n");
+        abort();
+    }
+    if (emulate_copy_count[t] == EMULATE_COPIES)
+        attune_wait_copies();
+    emulate_copies[t][emulate_copy_count[t]++] = {(unsigned char *)to, from, take};
 }
 
 #endif

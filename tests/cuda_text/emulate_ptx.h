@@ -57,36 +57,10 @@ void attune_ldmatrix_sync_aligned_m8n8_x4_trans_shared_b16(unsigned *to, unsigne
 EMULATE_MMA(bf16, true)
 EMULATE_MMA(f16, false)
 
-/* Copies arrive when they are waited for: code that reads earlier finds what was there. */
-struct EmulateCopy {
-    unsigned char *to;
-    const void *from;
-    unsigned take;
-};
-enum { EMULATE_COPIES = 4096 };
-static EmulateCopy emulate_copies[EMULATE_THREADS][EMULATE_COPIES];
-static int emulate_copy_count[EMULATE_THREADS];
-
-void attune_cp_async_wait_all(void)
-{
-    unsigned t = threadIdx.x;
-    for (int k = 0; k < emulate_copy_count[t]; k++) {
-        const EmulateCopy *copy = &emulate_copies[t][k];
-        memset(copy->to, 0, 16);
-        memcpy(copy->to, copy->from, copy->take);
-    }
-    emulate_copy_count[t] = 0;
-}
+void attune_cp_async_wait_all(void) { attune_wait_copies(); }
 void attune_cp_async_cg_shared_global(unsigned to, unsigned long long from, unsigned take)
 {
-    unsigned t = threadIdx.x;
-    if (to % 16 || (take && from % 16)) {
-        fprintf(stderr, "cp.async: an address is not aligned\n");
-        abort();
-    }
-    if (emulate_copy_count[t] == EMULATE_COPIES)
-        attune_cp_async_wait_all();
-    emulate_copies[t][emulate_copy_count[t]++] = {emulate_shared(to), (const void *)from, take};
+    attune_copy16(emulate_shared(to), (const void *)from, take != 0);
 }
 }
 
